@@ -1,0 +1,92 @@
+"""The one place that makes BigQuery clients: for the emulator and for the real service alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.api_core.client_options import ClientOptions
+from google.api_core.retry import Retry
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from stack.settings import DATASETS, Settings
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery_storage_v1 import BigQueryReadClient
+
+# The client would retry an emulator's 500 for 600 seconds by default; a wrong statement must fail now.
+RETRY = Retry(initial=0.2, maximum=2.0, timeout=20.0)
+
+
+def connect(
+    project: str, endpoint: str = "", location: str = "US", credentials: Any | None = None
+) -> bigquery.Client:
+    """A BigQuery client.
+
+    Args:
+        project: the Google Cloud project.
+        endpoint: the emulator's REST address, "http://host:port"; empty for the real service.
+        location: where jobs run and datasets are made.
+        credentials: google.auth credentials; None means none for an emulator, application default ones otherwise.
+    """
+    if endpoint:
+        return bigquery.Client(
+            project=project,
+            location=location,
+            credentials=credentials or AnonymousCredentials(),
+            client_options=ClientOptions(api_endpoint=endpoint),
+        )
+    return bigquery.Client(project=project, location=location, credentials=credentials)
+
+
+def client(settings: Settings) -> bigquery.Client:
+    """The deployment's BigQuery client."""
+    return connect(settings.bigquery_project, settings.bigquery_endpoint, settings.bigquery_location)
+
+
+def storage_client(storage_endpoint: str = "") -> BigQueryReadClient:
+    """A Storage Read API client: `storage_endpoint` is an emulator's "host:port"; empty means the real service."""
+    from google.cloud.bigquery_storage_v1 import BigQueryReadClient
+    from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+    if not storage_endpoint:
+        return BigQueryReadClient()
+    import grpc
+
+    channel = grpc.insecure_channel(
+        storage_endpoint,
+        options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+    )
+    return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+
+
+def query(bq: bigquery.Client, sql: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Run one statement to its end and return its rows as dicts. `parameters` are bound by name, never pasted in."""
+    bound = [bigquery.ScalarQueryParameter(name, _type(value), value) for name, value in (parameters or {}).items()]
+    job = bq.query(sql, job_config=bigquery.QueryJobConfig(query_parameters=bound), retry=RETRY, job_retry=None)
+    return [dict(row.items()) for row in job.result(retry=RETRY, job_retry=None)]
+
+
+def _type(value: Any) -> str:
+    import datetime
+    from decimal import Decimal
+
+    for kind, name in (
+        (bool, "BOOL"),
+        (int, "INT64"),
+        (float, "FLOAT64"),
+        (Decimal, "NUMERIC"),
+        (datetime.datetime, "TIMESTAMP"),
+        (datetime.date, "DATE"),
+    ):
+        if isinstance(value, kind):
+            return name
+    return "STRING"
+
+
+def create_datasets(bq: bigquery.Client, location: str) -> None:
+    """Make the project's six datasets if they are missing."""
+    for name in DATASETS:
+        dataset = bigquery.Dataset(f"{bq.project}.{name}")
+        dataset.location = location
+        bq.create_dataset(dataset, exists_ok=True, retry=RETRY)

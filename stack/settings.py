@@ -1,0 +1,139 @@
+"""Every endpoint, path and secret of the project, read from the environment. `.env.example` lists the names.
+
+The embedded stack, docker-compose and a production deployment use the same names; only the values differ.
+Nothing else in the project reads `os.environ` for an address or a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DATASETS = ("raw", "staging", "intermediate", "marts", "quarantine", "ops")
+
+
+def _env(name: str, default: str) -> str:
+    """The variable's value; an empty one counts as not set, as in a compose file."""
+    return os.environ.get(name) or default
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One deployment's addresses. Built by `load()`; every field has the environment variable of its name in capitals."""
+
+    # Where the embedded stack keeps its data, logs and pid files.
+    local_dir: Path
+    # Where every server binds.
+    bind_host: str
+
+    # The marketplace's Postgres. `source_dsn` is the pipeline's way in, and only reads.
+    postgres_host: str
+    postgres_port: int
+    postgres_db: str
+    postgres_user: str
+    postgres_password: str = field(repr=False)
+    source_reader_user: str
+    source_reader_password: str = field(repr=False)
+    source_dsn_override: str = field(repr=False)
+
+    # BigQuery. An empty `bigquery_endpoint` means the real service with application default credentials.
+    bigquery_project: str
+    bigquery_location: str
+    bigquery_endpoint: str
+    bigquery_storage_endpoint: str
+    bigquery_port: int
+    bigquery_grpc_port: int
+
+    # Airbyte's public API: the embedded server, or a real Airbyte.
+    airbyte_url: str
+    airbyte_port: int
+    airbyte_client_id: str
+    airbyte_client_secret: str = field(repr=False)
+
+    airflow_url: str
+    airflow_port: int
+    airflow_user: str
+    airflow_password: str = field(repr=False)
+
+    # Spark and its lake.
+    spark_master: str
+    lake_uri: str
+    spark_driver_memory: str
+    spark_threshold_rows: int
+
+    @property
+    def admin_dsn(self) -> str:
+        """The local Postgres as its owner: for the generator and `make day`, never for the pipeline."""
+        return self._dsn(self.postgres_user, self.postgres_password)
+
+    @property
+    def source_dsn(self) -> str:
+        """What the pipeline reads: SOURCE_DSN, else the local Postgres as the read-only role."""
+        return self.source_dsn_override or self._dsn(self.source_reader_user, self.source_reader_password)
+
+    def _dsn(self, user: str, password: str) -> str:
+        return f"postgresql://{quote(user)}:{quote(password)}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+
+    @property
+    def is_emulator(self) -> bool:
+        """Whether the warehouse is the emulator rather than the real BigQuery."""
+        return bool(self.bigquery_endpoint)
+
+
+def load() -> Settings:
+    """Read the environment. Raises ValueError, naming the variable, when a number is not one."""
+    host = _env("BIND_HOST", "127.0.0.1")
+    local_dir = Path(_env("LOCAL_DIR", str(ROOT / ".local"))).resolve()
+    airbyte_port = _port("AIRBYTE_PORT", 8000)
+    airflow_port = _port("AIRFLOW_PORT", 8080)
+    bigquery_port = _port("BIGQUERY_PORT", 9050)
+    grpc_port = _port("BIGQUERY_GRPC_PORT", 9060)
+    real_bigquery = _env("BIGQUERY_EMULATOR", "true").lower() in ("0", "false", "no")
+    return Settings(
+        local_dir=local_dir,
+        bind_host=host,
+        postgres_host=_env("POSTGRES_HOST", "127.0.0.1"),
+        postgres_port=_port("POSTGRES_PORT", 5433),
+        postgres_db=_env("POSTGRES_DB", "marketplace"),
+        postgres_user=_env("POSTGRES_USER", "marketplace"),
+        postgres_password=_env("POSTGRES_PASSWORD", "marketplace_secret"),
+        source_reader_user=_env("SOURCE_READER_USER", "marketplace_reader"),
+        source_reader_password=_env("SOURCE_READER_PASSWORD", "marketplace_reader_secret"),
+        source_dsn_override=_env("SOURCE_DSN", ""),
+        bigquery_project=_env("BIGQUERY_PROJECT", "marketplace-analytics"),
+        bigquery_location=_env("BIGQUERY_LOCATION", "US"),
+        bigquery_endpoint="" if real_bigquery else _env("BIGQUERY_ENDPOINT", f"http://127.0.0.1:{bigquery_port}"),
+        bigquery_storage_endpoint="" if real_bigquery else _env("BIGQUERY_STORAGE_ENDPOINT", f"127.0.0.1:{grpc_port}"),
+        bigquery_port=bigquery_port,
+        bigquery_grpc_port=grpc_port,
+        airbyte_url=_env("AIRBYTE_URL", f"http://127.0.0.1:{airbyte_port}/api/public/v1"),
+        airbyte_port=airbyte_port,
+        airbyte_client_id=_env("AIRBYTE_CLIENT_ID", ""),
+        airbyte_client_secret=_env("AIRBYTE_CLIENT_SECRET", ""),
+        airflow_url=_env("AIRFLOW_URL", f"http://127.0.0.1:{airflow_port}"),
+        airflow_port=airflow_port,
+        airflow_user=_env("AIRFLOW_USER", "admin"),
+        airflow_password=_env("AIRFLOW_PASSWORD", "admin"),
+        spark_master=_env("SPARK_MASTER", "local[*]"),
+        lake_uri=_env("LAKE_URI", (local_dir / "lake").as_uri()),
+        spark_driver_memory=_env("SPARK_DRIVER_MEMORY", "2g"),
+        spark_threshold_rows=_number("SPARK_THRESHOLD_ROWS", 1_000_000),
+    )
+
+
+def _number(name: str, default: int) -> int:
+    value = _env(name, str(default))
+    if not value.isdigit():
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _port(name: str, default: int) -> int:
+    port = _number(name, default)
+    if not 0 < port < 65536:
+        raise ValueError(f"{name} must be a port from 1 to 65535, not {port}")
+    return port
