@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 RETRY = Retry(initial=0.2, maximum=2.0, timeout=20.0)
 
 
-def connect(
-    project: str, endpoint: str = "", location: str = "US", credentials: Any | None = None
-) -> bigquery.Client:
+def connect(project: str, endpoint: str = "", location: str = "US", credentials: Any | None = None) -> bigquery.Client:
     """A BigQuery client.
 
     Args:

@@ -76,7 +76,9 @@ class Settings:
         return self.source_dsn_override or self._dsn(self.source_reader_user, self.source_reader_password)
 
     def _dsn(self, user: str, password: str) -> str:
-        return f"postgresql://{quote(user)}:{quote(password)}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+        return (
+            f"postgresql://{quote(user)}:{quote(password)}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+        )
 
     @property
     def is_emulator(self) -> bool:

@@ -1,0 +1,50 @@
+"""The embedded BigQuery: start, health and stop of the emulator."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+
+from stack import bigquery
+from stack.processes import Process
+from stack.settings import ROOT, Settings
+
+
+def process(settings: Settings) -> Process:
+    """The emulator as a process of the stack."""
+    return Process(
+        name="bigquery-emulator",
+        command=[
+            str(ROOT / ".venv" / "emulator" / "bin" / "python"),
+            str(ROOT / "stack" / "emulator_app.py"),
+            *("--host", settings.bind_host),
+            *("--port", str(settings.bigquery_port), "--grpc-port", str(settings.bigquery_grpc_port)),
+            *("--project", settings.bigquery_project, "--data-dir", str(settings.local_dir / "bigquery")),
+        ],
+        run_dir=settings.local_dir / "run",
+        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        ports={"BIGQUERY_PORT": settings.bigquery_port, "BIGQUERY_GRPC_PORT": settings.bigquery_grpc_port},
+    )
+
+
+def is_healthy(settings: Settings) -> bool:
+    """Whether the REST service lists its datasets."""
+    url = f"{settings.bigquery_endpoint}/bigquery/v2/projects/{settings.bigquery_project}/datasets"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def start(settings: Settings) -> bool:
+    """Start the emulator and make the datasets. Returns whether it was started now."""
+    started = process(settings).start(lambda: is_healthy(settings), timeout=90)
+    bigquery.create_datasets(bigquery.client(settings), settings.bigquery_location)
+    return started
+
+
+def stop(settings: Settings) -> bool:
+    """Stop the emulator that this stack started. Returns whether it ran."""
+    return process(settings).stop()

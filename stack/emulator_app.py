@@ -1,0 +1,103 @@
+"""The BigQuery emulator with the one field that dbt needs and it lacks. Runs in the emulator's own environment.
+
+dbt reads the table that a CREATE TABLE AS made from `configuration.query.destinationTable` of the finished job, as the real BigQuery reports it;
+the emulator reports it as `statistics.query.ddlTargetTable` only. An ASGI wrapper copies it on the way out; no client is patched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+JOB = re.compile(r"/projects/[^/]+/jobs(/[^/]+)?$")
+
+
+class CtasDestination:
+    """ASGI middleware: gives a job its `destinationTable` from `ddlTargetTable` where it has none."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if (
+            scope["type"] != "http"
+            or not JOB.search(scope["path"])
+            or (scope["method"], scope["path"][-5:]) == ("GET", "/jobs")
+        ):
+            await self.app(scope, receive, send)
+            return
+        start: dict[str, Any] = {}
+        body = b""
+
+        async def buffer(message: dict[str, Any]) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            body = with_destination(body)
+            start["headers"] = [h for h in start["headers"] if h[0].lower() != b"content-length"]
+            start["headers"].append((b"content-length", str(len(body)).encode()))
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
+        await self.app(scope, receive, buffer)
+
+
+def with_destination(body: bytes) -> bytes:
+    """The job resource with its destination table; any other body as it is."""
+    if b'"ddlTargetTable"' not in body:
+        return body
+    job = json.loads(body)
+    target = job.get("statistics", {}).get("query", {}).get("ddlTargetTable")
+    query = job.get("configuration", {}).get("query")
+    if target is None or query is None or query.get("destinationTable"):
+        return body
+    query["destinationTable"] = target
+    return json.dumps(job).encode()
+
+
+def main() -> None:
+    """Serve REST and gRPC until stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9050)
+    parser.add_argument("--grpc-port", type=int, default=9060)
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.data_dir.mkdir(parents=True, exist_ok=True)
+
+    # DuckDB looks for its extensions under HOME, and would download what it does not find there.
+    home = arguments.data_dir / "home"
+    home.mkdir(exist_ok=True)
+    os.environ["HOME"] = str(home)
+    from duckdb_extensions import import_extension
+
+    for extension in ("icu", "avro", "spatial", "ducklake"):
+        import_extension(extension)
+
+    import uvicorn
+    from local_bigquery import app
+    from local_bigquery.grpc import server
+    from local_bigquery.settings import settings
+
+    settings.bigquery_host = arguments.host
+    settings.bigquery_port = arguments.port
+    settings.grpc_port = arguments.grpc_port
+    settings.default_project_id = arguments.project
+    settings.default_dataset_id = "raw"
+    settings.data_dir = arguments.data_dir / "data"
+    grpc_server, _ = server.start(arguments.host, arguments.grpc_port)
+    uvicorn.run(CtasDestination(app), host=arguments.host, port=arguments.port, access_log=False)
+    grpc_server.stop(None)
+
+
+if __name__ == "__main__":
+    main()

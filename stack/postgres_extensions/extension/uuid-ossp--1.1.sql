@@ -1,0 +1,3 @@
+create function uuid_generate_v4() returns uuid
+language sql volatile parallel safe
+as 'select pg_catalog.gen_random_uuid()';

@@ -1,0 +1,203 @@
+"""Background processes of the embedded stack: started in a session of their own, remembered by pid and start time, stopped whole.
+
+A pid file holds the process' pid and creation time, so that a pid which the system has given to somebody else is never signalled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+
+class StackError(RuntimeError):
+    """A service cannot start, answer or stop; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One long-running program of the stack.
+
+    Attributes:
+        name: as shown to the user; also names the pid file and the log.
+        command: program and arguments.
+        run_dir: where pid file and log live.
+        env: the whole environment of the program.
+        stop_signal: what asks it to end cleanly.
+        user: the uid to run as, or None for the caller's.
+    """
+
+    name: str
+    command: Sequence[str]
+    run_dir: Path
+    env: dict[str, str]
+    stop_signal: signal.Signals = signal.SIGTERM
+    user: int | None = None
+    group: int | None = None
+    cwd: Path | None = None
+    stop_seconds: float = 20.0
+    ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def pid_file(self) -> Path:
+        return self.run_dir / f"{self.name}.pid"
+
+    @property
+    def log_file(self) -> Path:
+        return self.run_dir / f"{self.name}.log"
+
+    def running(self) -> psutil.Process | None:
+        """The process that this stack started and that still lives, else None."""
+        return _recorded(self.pid_file)
+
+    def start(self, is_healthy: Callable[[], bool], timeout: float) -> bool:
+        """Start unless it runs already, and wait until `is_healthy`.
+
+        Returns whether it was started now. Raises StackError when a port is taken, the program ends, or `timeout` seconds pass;
+        what was started is stopped again then.
+        """
+        if self.running():
+            self._wait(is_healthy, timeout)
+            return False
+        # The leader is gone (killed): what it left behind must not hold the ports.
+        self.stop()
+        for variable, port in self.ports.items():
+            require_free_port(port, self.name, variable)
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            child = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.env,
+                cwd=self.cwd,
+                user=self.user,
+                group=self.group,
+                extra_groups=None if self.user is None else [],
+                start_new_session=True,
+            )
+        record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
+        temporary = self.pid_file.with_suffix(".pid.new")
+        temporary.write_text(json.dumps(record))
+        temporary.replace(self.pid_file)
+        try:
+            self._wait(is_healthy, timeout, child)
+        except BaseException:
+            self.stop()
+            raise
+        return True
+
+    def _wait(self, is_healthy: Callable[[], bool], timeout: float, child: subprocess.Popen | None = None) -> None:
+        deadline = time.monotonic() + timeout
+        while not is_healthy():
+            if child is not None and child.poll() is not None:
+                raise StackError(
+                    f"{self.name} ended with status {child.returncode}: {self.last_log_line()} (log: {self.log_file})"
+                )
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.name} did not answer within {timeout:.0f} s (log: {self.log_file})")
+            time.sleep(0.1)
+
+    def last_log_line(self) -> str:
+        """The last line of the log that is not empty, shortened; "" without a log."""
+        try:
+            lines = self.log_file.read_text(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+    def stop(self) -> bool:
+        """Stop the process and everything in its session. Returns whether anything was running."""
+        leader = self.running()
+        session = leader.pid if leader else _recorded_pid(self.pid_file)
+        if session is None:
+            return False
+        members = _session(session)
+        if leader:
+            _signal(leader, self.stop_signal)
+            psutil.wait_procs([leader], timeout=self.stop_seconds)
+        # What the leader started and did not take along (Airflow's scheduler leaves its children behind).
+        _end(_session(session) or [p for p in members if p.is_running()])
+        self.pid_file.unlink(missing_ok=True)
+        return bool(leader or members)
+
+
+def _recorded_pid(pid_file: Path) -> int | None:
+    try:
+        return int(json.loads(pid_file.read_text())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _recorded(pid_file: Path) -> psutil.Process | None:
+    try:
+        record = json.loads(pid_file.read_text())
+        process = psutil.Process(int(record["pid"]))
+        if abs(process.create_time() - float(record["created"])) > 0.5 or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return None
+    return process
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """The living processes of the session that `leader` founded; empty when that number now means somebody else's session."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return members
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        for process in processes:
+            _signal(process, number)
+        _, processes = psutil.wait_procs(processes, timeout=patience)
+        if not processes:
+            return
+
+
+def is_listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts TCP connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((host, port)) == 0
+
+
+def require_free_port(port: int, service: str, variable: str) -> None:
+    """Raise StackError, naming the holder where the system tells it, when `port` is in use."""
+    if not is_listening(port):
+        return
+    raise StackError(
+        f"port {port}, which {service} needs, is in use by {_holder(port)}: stop that, or set {variable} to a free port"
+    )
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
+    return "another program"

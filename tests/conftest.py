@@ -1,0 +1,66 @@
+"""Fixtures that every room's tests share: a real Postgres and a real BigQuery emulator, on ports and folders of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack import emulator as emulator_service
+from stack import postgres as postgres_service
+from stack import settings as stack_settings
+from stack.settings import Settings
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def settings() -> Iterator[Settings]:
+    """A deployment of the tests' own: free ports, a folder that goes with the session. Also exported to the environment for subprocesses."""
+    local = Path(tempfile.mkdtemp(prefix="marketplace-elt-test-"))
+    names = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
+    chosen = {"LOCAL_DIR": str(local)} | {name: str(free_port()) for name in names}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SOURCE_DSN", "AIRBYTE_URL", "AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET", "LAKE_URI"):
+            patch.delenv(name, raising=False)
+        for name, value in chosen.items():
+            patch.setenv(name, value)
+        # Subprocesses run the same interpreter, from any folder.
+        patch.setenv("PYTHONPATH", str(stack_settings.ROOT))
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        loaded = stack_settings.load()
+        yield loaded
+        postgres_service.remove(loaded)
+        shutil.rmtree(local, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(settings: Settings) -> Iterator[Settings]:
+    """A running, empty source database."""
+    postgres_service.start(settings)
+    yield settings
+    postgres_service.stop(settings)
+
+
+@pytest.fixture(scope="session")
+def emulator(settings: Settings) -> Iterator[Settings]:
+    """A running, empty BigQuery emulator with the project's datasets."""
+    emulator_service.start(settings)
+    yield settings
+    emulator_service.stop(settings)
+
+
+def pytest_report_header() -> str:
+    """The machine, for whoever reads a log."""
+    return f"cores: {os.cpu_count()}"

@@ -1,0 +1,82 @@
+"""The embedded services start, answer, survive a kill and stop whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psycopg
+import pytest
+
+from stack import bigquery, postgres as postgres_service
+from stack.processes import Process, StackError, require_free_port
+from stack.settings import Settings
+
+
+def test_the_reader_role_reads_and_cannot_write(postgres: Settings) -> None:
+    with psycopg.connect(postgres.admin_dsn) as owner:
+        owner.execute("create table if not exists probe (id int primary key)")
+    with psycopg.connect(postgres.source_dsn, autocommit=True) as reader:
+        assert reader.execute("select count(*) from probe").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            reader.execute("insert into probe values (1)")
+        reader.execute("set default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("insert into probe values (1)")
+    with psycopg.connect(postgres.admin_dsn) as owner:
+        owner.execute("drop table probe")
+
+
+def test_schemas_may_create_the_uuid_extension(postgres: Settings) -> None:
+    with psycopg.connect(postgres.admin_dsn) as owner:
+        owner.execute('create extension if not exists "uuid-ossp"')
+        assert owner.execute("select uuid_generate_v4() <> uuid_generate_v4()").fetchone() == (True,)
+        owner.rollback()
+
+
+def test_a_killed_postgres_starts_again_with_its_commits(postgres: Settings) -> None:
+    with psycopg.connect(postgres.admin_dsn) as owner:
+        owner.execute("create table survivor as select 1 as id")
+    server = postgres_service.process(postgres).running()
+    assert server is not None
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait(10)
+    assert postgres_service.start(postgres)
+    with psycopg.connect(postgres.admin_dsn) as owner:
+        assert owner.execute("select id from survivor").fetchone() == (1,)
+        owner.execute("drop table survivor")
+
+
+def test_the_emulator_tells_a_ctas_its_destination_as_bigquery_does(emulator: Settings) -> None:
+    job = bigquery.client(emulator).query("create or replace table ops.probe as select 1 as one")
+    job.result()
+    assert (job.destination.dataset_id, job.destination.table_id) == ("ops", "probe")
+
+
+def test_a_taken_port_names_its_holder_and_the_variable(emulator: Settings) -> None:
+    with pytest.raises(StackError, match=r"in use by \S+ \(pid \d+\): stop that, or set BIGQUERY_PORT"):
+        require_free_port(emulator.bigquery_port, "bigquery-emulator", "BIGQUERY_PORT")
+
+
+def test_a_program_that_ends_at_once_is_an_error_with_its_last_words(tmp_path) -> None:
+    process = Process("echo", ["sh", "-c", "echo no such thing; exit 3"], tmp_path, dict(os.environ))
+    with pytest.raises(StackError, match="echo ended with status 3: no such thing"):
+        process.start(lambda: False, timeout=10)
+    assert not process.pid_file.exists()
+
+
+def test_stop_takes_the_children_along_and_nobody_else(tmp_path) -> None:
+    process = Process(
+        "parent", ["sh", "-c", "sleep 300 & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
+    )
+    process.start(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", timeout=10)
+    child = int((tmp_path / "child").read_text())
+    assert process.stop()
+    assert not psutil_alive(child)
+    assert not process.stop()
+
+
+def psutil_alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
