@@ -1,0 +1,65 @@
+# Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install doctor demo test up down status day lint lock clean-data clean credentials
+
+PY := .venv/main/bin/python
+STACK := $(PY) -m stack
+# What a user may set; empty means the default.
+SCALE ?=
+ENGINE ?=
+SOURCE_SQL ?=
+SOURCE_DSN ?=
+export SOURCE_DSN
+# Only the environment file of this checkout, if there is one.
+-include .env
+export
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@echo; echo 'demo options: SCALE=0.1|1|10|100  ENGINE=auto|dbt|spark  SOURCE_SQL=dir  SOURCE_DSN=postgresql://…'
+
+install: ## make the environments (demo and test do it by themselves)
+	@python3 stack/bootstrap.py
+
+doctor: ## what is missing on this machine, and how to get it
+	@python3 stack/bootstrap.py --check
+
+demo: install ## the whole pipeline on the embedded stack, with a summary
+	@$(STACK) demo $(if $(SCALE),--scale '$(SCALE)') $(if $(ENGINE),--engine '$(ENGINE)') $(if $(SOURCE_SQL),--source-sql '$(SOURCE_SQL)')
+
+test: install ## every test, the whole pipeline included
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+up: install ## start the embedded stack
+	@$(STACK) up
+
+down: ## stop what this checkout started
+	@if [ -x $(PY) ]; then $(STACK) down; fi
+
+status: ## what runs, and how the last run went
+	@$(STACK) status
+
+day: install ## play one business day in the source
+	@$(PY) -m source.day
+
+credentials: ## the embedded Airbyte server's client id and secret
+	@$(STACK) credentials
+
+lint: install ## format, style, types, SQL
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy stack source airbyte spark_jobs
+	$(PY) -m sqlfluff lint dbt/models dbt/tests
+
+lock: install ## resolve anew and export requirements/*.txt
+	.venv/tools/bin/uv lock
+	@for group in main airflow emulator tools; do \
+	  .venv/tools/bin/uv export --quiet --frozen --only-group $$group --no-emit-project --no-header --no-annotate \
+	    --format requirements-txt > requirements/$$group.txt; done
+
+clean-data: down ## stop the stack and delete all local data; environments stay
+	@if [ -x $(PY) ]; then $(STACK) clean-data; fi
+
+clean: clean-data ## delete everything that make created
+	@rm -rf .venv .cache .local uv.lock dbt/target dbt/logs

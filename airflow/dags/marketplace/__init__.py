@@ -1,0 +1,1 @@
+"""What the DAGs call: the engine decision, the failure notifier and the ledger entries."""

@@ -1,0 +1,98 @@
+"""What happens when a task ends: a ledger entry always, an alert when it failed, no Airbyte job left behind."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from typing import Any
+
+from airflow.sdk.bases.notifier import BaseNotifier
+
+from stack import ledger, settings
+
+log = logging.getLogger(__name__)
+DECISION_TASK = "decide_engine"
+
+
+def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
+    """The ledger entry of a finished task instance, from its times and what it returned (a dict, or JSON, with rows and reason)."""
+    ti = context["ti"]
+    result = _as_dict(ti.xcom_pull(task_ids=ti.task_id))
+    decision = _as_dict(ti.xcom_pull(task_ids=DECISION_TASK))
+    error = context.get("exception")
+    now = datetime.datetime.now(datetime.UTC)
+    return ledger.Entry(
+        run_id=context["run_id"],
+        step=ti.task_id,
+        engine=decision.get("engine"),
+        rows=result.get("rows"),
+        seconds=round((now - ti.start_date).total_seconds(), 3),
+        status=status,
+        reason=str(error)[:1000] if error else str(result.get("reason", "")),
+    )
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """A task's return value as a dict: programs print theirs as one line of JSON, branches return a task id."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def record_success(context: dict[str, Any]) -> None:
+    """Success callback: the step goes into the run ledger."""
+    _record(context, "success")
+
+
+def _record(context: dict[str, Any], status: str) -> None:
+    try:
+        ledger.record(settings.load(), entry_of(context, status))
+    except Exception:
+        # The work is done; a ledger that cannot be written must not hide that.
+        log.exception("the run ledger could not be written")
+
+
+class FailureNotifier(BaseNotifier):
+    """Failure callback: a ledger entry, and one JSON line with run, task, reason and log link in `<LOCAL_DIR>/alerts.log`."""
+
+    template_fields = ()
+
+    def notify(self, context: Any) -> None:
+        """Record and alert."""
+        _record(context, "failed")
+        ti = context["ti"]
+        alert = {
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "dag": ti.dag_id,
+            "run": context["run_id"],
+            "task": ti.task_id,
+            "try": ti.try_number,
+            "reason": str(context.get("exception"))[:1000],
+            "log": getattr(ti, "log_url", None),
+            "runbook": "docs/runbook.md",
+        }
+        path = settings.load().local_dir / "alerts.log"
+        with path.open("a") as alerts:
+            alerts.write(json.dumps(alert) + "\n")
+        log.error("ALERT %s", json.dumps(alert))
+
+
+class CancelSync(FailureNotifier):
+    """Failure callback of the task that waits for Airbyte: the job must not run on when nobody waits for it."""
+
+    def notify(self, context: Any) -> None:
+        """Cancel the job unless it has ended, then alert."""
+        from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
+
+        job_id = context["ti"].xcom_pull(task_ids="sync.trigger")
+        try:
+            hook = AirbyteHook("airbyte_marketplace")
+            if job_id and hook.get_job_status(job_id) in ("pending", "running", "incomplete"):
+                hook.cancel_job(job_id)
+        except Exception:
+            log.exception("Airbyte job %s could not be cancelled", job_id)
+        super().notify(context)

@@ -1,0 +1,201 @@
+"""The embedded Airflow: scheduler, DAG processor, triggerer and API server on SQLite, and a small client of its REST API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from stack.processes import Process, StackError
+from stack.settings import ROOT, Settings
+
+DAG_ID = "marketplace_elt_pipeline"
+
+
+def _home(settings: Settings) -> Path:
+    return settings.local_dir / "airflow"
+
+
+def _secret(settings: Settings, name: str, make: str) -> str:
+    """A secret of this installation: made once, readable by the owner only."""
+    path = _home(settings) / f"{name}.secret"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(make)
+    return path.read_text()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Airflow's whole configuration, as environment variables; connections included, so that no DAG holds an address."""
+    home = _home(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    passwords = home / "passwords.json"
+    passwords.touch(mode=0o600)
+    passwords.write_text(json.dumps({settings.airflow_user: settings.airflow_password}))
+    credentials = airbyte_credentials(settings)
+    airbyte = {
+        "conn_type": "airbyte",
+        "host": settings.airbyte_url,
+        "login": credentials["AIRBYTE_CLIENT_ID"],
+        "password": credentials["AIRBYTE_CLIENT_SECRET"],
+        "extra": {"timeout": 30},
+    }
+    spark = {"conn_type": "spark", "host": settings.spark_master, "extra": {"deploy-mode": "client"}}
+    options = {
+        "CORE__DAGS_FOLDER": str(ROOT / "airflow" / "dags"),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "4",
+        "CORE__DEFAULT_TIMEZONE": "utc",
+        "CORE__FERNET_KEY": _secret(settings, "fernet", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()),
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{settings.airflow_user}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "API__HOST": settings.bind_host,
+        "API__PORT": str(settings.airflow_port),
+        "API__BASE_URL": settings.airflow_url,
+        "API__WORKERS": "1",
+        "API_AUTH__JWT_SECRET": _secret(settings, "jwt", secrets.token_urlsafe(64)),
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    return {
+        **os.environ,
+        **{f"AIRFLOW__{name}": value for name, value in options.items()},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONN_AIRBYTE_MARKETPLACE": json.dumps(airbyte),
+        "AIRFLOW_CONN_SPARK_MARKETPLACE": json.dumps(spark),
+        "LOCAL_DIR": str(settings.local_dir),
+        "PATH": f"{ROOT / '.venv' / 'airflow' / 'bin'}:{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def airbyte_credentials(settings: Settings) -> dict[str, str]:
+    """AIRBYTE_CLIENT_ID and _SECRET: the environment's, else those that the embedded server made at its first start.
+
+    Raises StackError when there are none.
+    """
+    if settings.airbyte_client_id and settings.airbyte_client_secret:
+        return {
+            "AIRBYTE_CLIENT_ID": settings.airbyte_client_id,
+            "AIRBYTE_CLIENT_SECRET": settings.airbyte_client_secret,
+        }
+    stored = settings.local_dir / "airbyte" / "credentials.env"
+    if not stored.exists():
+        raise StackError(
+            "no Airbyte credentials: start the embedded server first (`make up`) or set AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
+        )
+    return dict(line.split("=", 1) for line in stored.read_text().splitlines() if "=" in line)
+
+
+def process(settings: Settings, env: dict[str, str] | None = None) -> Process:
+    """Airflow as a process of the stack; `env` is needed to start it, not to stop it."""
+    return Process(
+        name="airflow",
+        command=[str(ROOT / ".venv" / "airflow" / "bin" / "airflow"), "standalone"],
+        run_dir=settings.local_dir / "run",
+        env=env or {},
+        cwd=ROOT,
+        ports={"AIRFLOW_PORT": settings.airflow_port},
+    )
+
+
+def is_healthy(settings: Settings) -> bool:
+    """Whether the API answers and scheduler and DAG processor send their heartbeats."""
+    try:
+        with urllib.request.urlopen(f"{settings.airflow_url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310
+            health = json.load(answer)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+    return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+
+
+def start(settings: Settings) -> bool:
+    """Start Airflow. Returns whether it was started now."""
+    return process(settings, environment(settings)).start(lambda: is_healthy(settings), timeout=240)
+
+
+def stop(settings: Settings) -> bool:
+    """Stop Airflow with everything it started. Returns whether it ran."""
+    return process(settings).stop()
+
+
+class Api:
+    """The few calls of Airflow's REST API that a run needs. Errors are StackError with Airflow's own reason."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Log in. Raises StackError when Airflow does not answer or refuses the password."""
+        self._url = settings.airflow_url
+        self._headers = {"Content-Type": "application/json"}
+        login = {"username": settings.airflow_user, "password": settings.airflow_password}
+        self._headers["Authorization"] = f"Bearer {self._call('POST', '/auth/token', login)['access_token']}"
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self._url}{path}", data, self._headers, method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise StackError(
+                f"Airflow: {method} {path}: {error.code} {error.read().decode(errors='replace')[:300]}"
+            ) from None
+        except (OSError, urllib.error.URLError) as error:
+            raise StackError(f"Airflow does not answer at {self._url}: {error}") from None
+
+    def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
+        """Wait until the DAG is parsed, and unpause it. Raises StackError with the import error when it cannot be parsed."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+                return
+            except StackError as error:
+                errors = self._call("GET", "/api/v2/importErrors")["import_errors"]
+                if errors:
+                    raise StackError(
+                        f"a DAG does not import: {errors[0]['stack_trace'].strip().splitlines()[-1]}"
+                    ) from None
+                if time.monotonic() > deadline:
+                    raise StackError(f"Airflow does not know {dag_id} after {timeout:.0f} s: {error}") from None
+            time.sleep(0.5)
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Start a run with these parameters; returns its run id."""
+        return str(
+            self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+        )
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """The run's state and times."""
+        return dict(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The run's task instances: task_id, state, start_date, duration (seconds), try_number."""
+        return list(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"])
+
+    def active_runs(self, dag_id: str) -> list[str]:
+        """Ids of the runs that are queued or running."""
+        runs = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]
+        return [run["dag_run_id"] for run in runs]
+
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """Mark a run failed, which ends its tasks."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[str]:
+        """The lines of a task's log."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
+        content = self._call("GET", path)["content"]
+        return [str(line.get("event", "")) if isinstance(line, dict) else str(line) for line in content]

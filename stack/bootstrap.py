@@ -1,0 +1,232 @@
+"""Make the project's environments from python3, git, make and Java alone, or say what is missing (`--check`).
+
+Runs under the system's Python, standard library only. Every package is pinned and hashed in requirements/; Delta's jars are
+pinned by version and checksum below. A second run that finds everything in place ends in a moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+ENVIRONMENTS = ("main", "emulator", "airflow")
+PYTHON_VERSION = "3.13"
+JAVA_VERSIONS = (17, 21)
+MIN_DISK_GB = 5
+
+# Delta 4.4.0 for Spark 4.2: https://docs.delta.io/releases/. The checksums are those of the released artifacts.
+JARS = {
+    "io.delta:delta-spark_4.2_2.13:4.4.0": "27d4fd8b1f879535c573ed1c718177d6a27f24d3e626ba02e216369725721ead",
+    "io.delta:delta-storage:4.4.0": "c46735481fa8e326b0957be02b4420cbcab4b325bb08009b7f2045a95133f1cc",
+}
+# What Delta's modules pull in and Spark's own distribution already has, or Delta does not need for files.
+JAR_EXCLUDES = "org.*:*,com.*:*,io.unitycatalog:*,io.airlift:*,javax.*:*,commons-*:*,io.delta:delta-kernel-*"
+JARS_DIR = Path(os.environ.get("DELTA_JARS_DIR") or ROOT / ".cache" / "jars")
+
+
+class Missing(Exception):
+    """A prerequisite is not there; the message says how to get it."""
+
+
+def java_version() -> str:
+    """The version of the Java that spark-submit will use. Raises Missing when there is none or Spark does not run on it."""
+    how = "install a JDK 17 (Debian: `apt-get install openjdk-17-jre-headless`; macOS: `brew install openjdk@17`) or set JAVA_HOME to one"
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if not java or not Path(java).exists():
+        raise Missing(f"Java not found{f' at {java}' if java else ''}: Spark needs Java 17; {how}")
+    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(?:1\.)?(\d+)[^"]*"', answer.stderr + answer.stdout)
+    if not found:
+        raise Missing(f"{java} -version says nothing that looks like a version: Spark needs Java 17; {how}")
+    if int(found.group(1)) not in JAVA_VERSIONS:
+        raise Missing(f"Java {found.group(1)} at {java}: Spark needs Java 17 or 21; {how}")
+    return found.group(0).split('"')[1]
+
+
+def check() -> list[tuple[str, bool, str]]:
+    """Every prerequisite as (name, is there, what was found or how to get it)."""
+    results = []
+    python = ".".join(map(str, sys.version_info[:3]))
+    results.append(
+        (
+            "python3",
+            sys.version_info >= (3, 11),
+            python if sys.version_info >= (3, 11) else f"{python}: 3.11 or later is needed",
+        )
+    )
+    for tool in ("git", "make"):
+        path = shutil.which(tool)
+        results.append((tool, path is not None, path or f"not found: install it with your system's package manager"))
+    try:
+        results.append(("java", True, java_version()))
+    except Missing as missing:
+        results.append(("java", False, str(missing)))
+    free = shutil.disk_usage(ROOT).free / 1e9
+    enough = free >= MIN_DISK_GB
+    results.append(
+        ("disk", enough, f"{free:.0f} GB free" + ("" if enough else f": {MIN_DISK_GB} GB are needed under {ROOT}"))
+    )
+    return results
+
+
+def _run(what: str, command: list[str], **kwargs: object) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload]
+    if result.returncode:
+        lines = [line for line in (result.stderr or result.stdout).strip().splitlines() if line.strip()]
+        raise Missing(f"{what} failed: " + " | ".join(lines[-4:]))
+
+
+def _python() -> str:
+    """What to give uv as --python: UV_PYTHON, else pyenv's 3.13, else the version, which uv finds or downloads."""
+    if os.environ.get("UV_PYTHON"):
+        return os.environ["UV_PYTHON"]
+    if shutil.which("pyenv"):
+        listed = subprocess.run(
+            ["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for version in sorted((v for v in listed if v.startswith(f"{PYTHON_VERSION}.")), reverse=True):
+            prefix = subprocess.run(
+                ["pyenv", "prefix", version], capture_output=True, text=True, check=False
+            ).stdout.strip()
+            if prefix:
+                return str(Path(prefix) / "bin" / "python")
+    return PYTHON_VERSION
+
+
+def install() -> None:
+    """Make whatever is missing or older than its requirements file. Raises Missing when something cannot be had."""
+    uv = VENV / "tools" / "bin" / "uv"
+    if not _is_current("tools"):
+        print("tools: installing uv", flush=True)
+        _run("making the tools environment", [sys.executable, "-m", "venv", "--clear", str(VENV / "tools")])
+        _run(
+            "installing uv",
+            [
+                str(VENV / "tools" / "bin" / "pip"),
+                "install",
+                "--quiet",
+                "--require-hashes",
+                "-r",
+                str(_requirements("tools")),
+            ],
+        )
+        _mark("tools")
+    for name in ENVIRONMENTS:
+        if _is_current(name):
+            continue
+        print(f"{name}: installing {_requirements(name).read_text().count('==')} packages", flush=True)
+        target = VENV / name
+        _run(
+            f"making the environment {name}",
+            [str(uv), "venv", "--quiet", "--clear", "--python", _python(), str(target)],
+        )
+        _run(
+            f"installing the environment {name}",
+            [
+                str(uv),
+                "pip",
+                "sync",
+                "--quiet",
+                "--python",
+                str(target / "bin" / "python"),
+                "--require-hashes",
+                str(_requirements(name)),
+            ],
+        )
+        _mark(name)
+    _jars()
+
+
+def _requirements(name: str) -> Path:
+    return ROOT / "requirements" / f"{name}.txt"
+
+
+def _stamp(name: str) -> str:
+    return hashlib.sha256(_requirements(name).read_bytes() + str(VENV).encode()).hexdigest()
+
+
+def _is_current(name: str) -> bool:
+    mark = VENV / name / ".installed"
+    return mark.exists() and mark.read_text() == _stamp(name)
+
+
+def _mark(name: str) -> None:
+    (VENV / name / ".installed").write_text(_stamp(name))
+
+
+def _jar_name(coordinate: str) -> str:
+    _, artifact, version = coordinate.split(":")
+    return f"{artifact}-{version}.jar"
+
+
+def _matches(path: Path, checksum: str) -> bool:
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == checksum
+
+
+def _jars() -> None:
+    """Resolve Delta's jars by Spark's own resolver (so a mirror is set as for any Spark), and check them."""
+    if all(_matches(JARS_DIR / _jar_name(jar), checksum) for jar, checksum in JARS.items()):
+        return
+    print("jars: resolving Delta", flush=True)
+    ivy = ROOT / ".cache" / "ivy"
+    python = VENV / "main" / "bin" / "python"
+    options = {
+        "spark.master": "local[1]",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.jars.ivy": str(ivy),
+        "spark.jars.packages": ",".join(JARS),
+        "spark.jars.excludes": JAR_EXCLUDES,
+    }
+    code = f"from pyspark.sql import SparkSession as S; S.builder.config(map={options!r}).getOrCreate().stop()"
+    env = {**os.environ, "PYSPARK_PYTHON": str(python), "SPARK_LOCAL_IP": "127.0.0.1"}
+    _run("resolving Delta's jars", [str(python), "-c", code], env=env, cwd=str(VENV))
+    JARS_DIR.mkdir(parents=True, exist_ok=True)
+    for coordinate, checksum in JARS.items():
+        name = _jar_name(coordinate)
+        resolved = ivy / "jars" / f"{coordinate.split(':')[0]}_{name}"
+        if not _matches(resolved, checksum):
+            raise Missing(
+                f"{name} does not have the released checksum: delete {ivy} and try again, or look at your Maven mirror"
+            )
+        shutil.copyfile(resolved, JARS_DIR / name)
+
+
+def main() -> int:
+    """Check, or check and install. The exit status is 1 when something is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say what is there and what is missing")
+    arguments = parser.parse_args()
+    results = check()
+    if arguments.check:
+        for name, ok, text in results:
+            print(f"{'ok     ' if ok else 'MISSING'} {name:8} {text}")
+        for name in ("tools", *ENVIRONMENTS):
+            print(
+                f"{'ok     ' if _is_current(name) else 'later  '} {'env':8} {name}{'' if _is_current(name) else ': `make install` makes it'}"
+            )
+    missing = [f"{name}: {text}" for name, ok, text in results if not ok]
+    for line in missing:
+        print(f"error: {line}", file=sys.stderr)
+    if missing or arguments.check:
+        return bool(missing)
+    try:
+        install()
+    except Missing as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
