@@ -71,11 +71,11 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     return {
         **os.environ,
+        **settings.environment(),
         **{f"AIRFLOW__{name}": value for name, value in options.items()},
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_AIRBYTE_MARKETPLACE": json.dumps(airbyte),
         "AIRFLOW_CONN_SPARK_MARKETPLACE": json.dumps(spark),
-        "LOCAL_DIR": str(settings.local_dir),
         "PATH": f"{ROOT / '.venv' / 'airflow' / 'bin'}:{os.environ.get('PATH', '')}",
         "PYTHONPATH": str(ROOT),
     }

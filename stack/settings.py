@@ -7,7 +7,7 @@ Nothing else in the project reads `os.environ` for an address or a secret.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import quote
 
@@ -79,6 +79,16 @@ class Settings:
         return (
             f"postgresql://{quote(user)}:{quote(password)}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
         )
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, defaults filled in, for programs that read the environment (dbt's profile)."""
+        values = {
+            item.name.upper(): str(getattr(self, item.name))
+            for item in fields(self)
+            if item.name != "source_dsn_override"
+        }
+        emulator = {"BIGQUERY_EMULATOR": "true" if self.is_emulator else "false"}
+        return values | emulator | ({"SOURCE_DSN": self.source_dsn_override} if self.source_dsn_override else {})
 
     @property
     def is_emulator(self) -> bool:

@@ -122,8 +122,15 @@ with DAG(
         "intermediate_gate", f"{DBT} heavy-gate", retries=0, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
     )
     marts = command("marts", f"{DBT} marts {FULL_REFRESH}", retries=0)
-    publish_gate = command("publish_gate", f"{PYTHON} -m stack.publish_gate", retries=0, outlets=[MARTS])
+
+    @task(outlets=[MARTS])
+    def publish() -> dict:
+        """Reached only when every gate and test passed: consumers may read. Notes the marts' rows."""
+        from stack import summary
+
+        rows = summary.rows_per_layer(load())["marts"]
+        return {"rows": sum(rows.values()), "reason": ", ".join(f"{name} {n:,}" for name, n in rows.items())}
 
     decision = decide_engine()
     [wait, rates] >> sweep >> raw_gate >> staging >> decision
-    choose(decision) >> [heavy_dbt, heavy_spark] >> intermediate_gate >> marts >> publish_gate
+    choose(decision) >> [heavy_dbt, heavy_spark] >> intermediate_gate >> marts >> publish()

@@ -1,0 +1,107 @@
+"""`python -m stack`: start, stop and look at the embedded stack, and run the demo. The Makefile's targets call it."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+from stack import airbyte, airflow, demo, emulator, postgres, settings, summary
+from stack.processes import StackError
+from stack.settings import Settings
+
+# Started in this order, stopped in the other.
+SERVICES = {"postgres": postgres, "bigquery-emulator": emulator, "airbyte-server": airbyte, "airflow": airflow}
+
+
+def services(current: Settings) -> dict[str, object]:
+    """The services that this deployment runs itself: a source of one's own or the real BigQuery needs none here."""
+    wanted = dict(SERVICES)
+    if current.source_dsn_override:
+        del wanted["postgres"]
+    if not current.is_emulator:
+        del wanted["bigquery-emulator"]
+    return wanted
+
+
+def up(current: Settings) -> None:
+    """Start everything and wait until it is healthy."""
+    demo.start_stack(current, services(current))
+    for line in summary.addresses(current):
+        print(line)
+
+
+def down(current: Settings) -> None:
+    """Stop everything that this checkout started, and nothing else."""
+    stopped = [name for name, service in reversed(SERVICES.items()) if service.stop(current)]
+    print(f"stopped: {', '.join(stopped) if stopped else 'nothing was running'}")
+
+
+def status(current: Settings) -> None:
+    """What runs, with its log, and the last run."""
+    for name, service in services(current).items():
+        process = service.process(current).running()  # type: ignore[attr-defined]
+        state = "down" if process is None else "healthy" if service.is_healthy(current) else "starting or sick"  # type: ignore[attr-defined]
+        pid = f" (pid {process.pid})" if process else ""
+        print(f"{name:18} {state}{pid}  log: {current.local_dir / 'run' / name}.log")
+    if current.is_emulator and not emulator.is_healthy(current):
+        return
+    for line in summary.last_run(current):
+        print(line)
+
+
+def clean_data(current: Settings) -> None:
+    """Stop the stack and delete all its data."""
+    down(current)
+    postgres.remove(current)
+    shutil.rmtree(current.local_dir, ignore_errors=True)
+    print(f"deleted: {current.local_dir}")
+
+
+def credentials(current: Settings) -> None:
+    """The API client's id and secret, as KEY=value lines."""
+    for name, value in airflow.airbyte_credentials(current).items():
+        print(f"{name}={value}")
+
+
+def main() -> int:
+    """Run one command; errors are one line on stderr and status 1, an interrupt is status 130."""
+    parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    plain: dict[str, Callable[[Settings], None]] = {
+        "up": up,
+        "down": down,
+        "status": status,
+        "clean-data": clean_data,
+        "credentials": credentials,
+    }
+    for name, function in plain.items():
+        commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
+    run = commands.add_parser("demo", help="run the whole pipeline and print a summary")
+    demo.add_arguments(run)
+    arguments = parser.parse_args()
+    # `make` and a terminal's hang-up end us as Ctrl-C does: what is under way is ended, services stay for `make down`.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        current = settings.load()
+        if arguments.command == "demo":
+            return demo.run(current, arguments, services(current))
+        plain[arguments.command](current)
+    except (StackError, ValueError, subprocess.SubprocessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: `make status` shows what still runs, `make down` stops it", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""The whole pipeline, once: stack up, source filled, connection applied, DAG run in Airflow and followed, summary printed."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stack import airflow, emulator, postgres, summary
+from stack import airbyte as airbyte_service
+from stack.processes import StackError
+from stack.settings import ROOT, Settings
+
+ENGINES = ("auto", "dbt", "spark")
+# Measured at scale 1: the source, raw, the marts, the lake and their temporary copies.
+DISK_BYTES_PER_SCALE = 1_000_000_000
+RUNNING = ("queued", "running")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The demo's options, as DESIGN.md names them."""
+    parser.add_argument(
+        "--scale", default="1", help="scale factor of the generated source, from 0.01 (default 1: 0.4 million rows)"
+    )
+    parser.add_argument("--engine", default="auto", help="auto (by data volume, the default), dbt or spark")
+    parser.add_argument(
+        "--source-sql", type=Path, help="a folder of *.sql files to fill the empty Postgres with, instead of generating"
+    )
+
+
+def run(settings: Settings, arguments: argparse.Namespace, services: dict[str, Any]) -> int:
+    """Run the demo. Returns 0 when every gate and test passed. Raises StackError with one line of why."""
+    scale = _scale(arguments.scale)
+    if arguments.engine not in ENGINES:
+        raise StackError(f"ENGINE={arguments.engine}: it must be one of {', '.join(ENGINES)}")
+    if arguments.source_sql and settings.source_dsn_override:
+        raise StackError("SOURCE_SQL fills the local Postgres, SOURCE_DSN uses one of yours: give only one of them")
+    if arguments.source_sql and not any(arguments.source_sql.glob("*.sql")):
+        raise StackError(f"SOURCE_SQL={arguments.source_sql}: no *.sql file there")
+    settings.local_dir.mkdir(parents=True, exist_ok=True)
+    _require_disk(settings, scale)
+    timer = Timer()
+    with _only_one(settings):
+        _fill_and_start(settings, arguments, services, timer)
+        with timer.step("apply connection"):
+            _module(settings, "airbyte.connections.apply")
+        state, run_id, tasks = _run_dag(settings, arguments.engine, timer)
+    if state != "success":
+        raise StackError(_why(settings, run_id, tasks))
+    print(summary.of_run(settings, run_id, timer.seconds, _ledger_path(settings)))
+    return 0
+
+
+class Timer:
+    """Wall seconds of each named step, in order, printed as they end."""
+
+    def __init__(self) -> None:
+        """Start with no step."""
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time the body."""
+        started = time.monotonic()
+        yield
+        self.add(name, time.monotonic() - started)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Note a finished step and print it."""
+        self.seconds[name] = seconds
+        print(f"  {name:22} {seconds:6.1f} s", flush=True)
+
+
+def _scale(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not 0.01 <= scale <= 10_000:
+        raise StackError(f"SCALE={text}: it must be a number from 0.01 on, such as 0.1, 1, 10 or 100")
+    return scale
+
+
+def _require_disk(settings: Settings, scale: float) -> None:
+    needed = int(DISK_BYTES_PER_SCALE * max(scale, 0.5))
+    free = shutil.disk_usage(settings.local_dir).free
+    if free < needed:
+        raise StackError(
+            f"the disk under {settings.local_dir} has {free / 1e9:.1f} GB free, this run needs about {needed / 1e9:.1f} GB:"
+            " free some (`make clean-data` deletes this project's data), or set LOCAL_DIR"
+        )
+
+
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the demo's lock: two demos would fill the same source and follow each other's runs."""
+    with (settings.local_dir / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"another demo is running on {settings.local_dir}: wait for it, or set LOCAL_DIR and the ports"
+            ) from None
+        yield
+
+
+def start_stack(settings: Settings, services: dict[str, Any]) -> None:
+    """Start the services and print the seconds of each. Airflow needs the Airbyte server's credentials, the rest is independent."""
+    print("starting the stack", flush=True)
+    timer = Timer()
+    for future in [future for future, _ in _start(settings, services, timer)]:
+        future.result()
+
+
+def _start(
+    settings: Settings, services: dict[str, Any], timer: Timer
+) -> list[tuple[concurrent.futures.Future[None], str]]:
+    """Start the quick services now, Airflow in the background; returns what is still under way."""
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=4)
+
+    def start(name: str) -> None:
+        with timer.step(f"start {name}"):
+            services[name].start(settings)
+
+    quick = [pool.submit(start, name) for name in services if name != "airflow"]
+    for future in quick:
+        future.result()
+    background = [(pool.submit(start, "airflow"), "airflow")] if "airflow" in services else []
+    pool.shutdown(wait=False)
+    return background
+
+
+def _fill_and_start(settings: Settings, arguments: argparse.Namespace, services: dict[str, Any], timer: Timer) -> None:
+    """Start the stack; fill the source while Airflow, the slowest, comes up."""
+    print("starting the stack", flush=True)
+    background = _start(settings, services, timer)
+    try:
+        if not settings.source_dsn_override:
+            with timer.step("fill source"):
+                load = ["--sql", str(arguments.source_sql)] if arguments.source_sql else ["--scale", arguments.scale]
+                _module(settings, "source.load", *load, "--ledger", str(_ledger_path(settings)))
+    finally:
+        for future, _ in background:
+            future.result()
+
+
+def _ledger_path(settings: Settings) -> Path:
+    return settings.local_dir / "source" / "ledger.json"
+
+
+def _module(settings: Settings, module: str, *arguments: str) -> None:
+    """Run one of the project's programs with its output shown; raise StackError with its last line when it fails."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    last = ""
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(f"    {line.rstrip()}", flush=True)
+            last = line.strip() or last
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.wait()
+    if process.returncode:
+        raise StackError(last.removeprefix("error: ") or f"{module} ended with status {process.returncode}")
+
+
+def _run_dag(settings: Settings, engine: str, timer: Timer) -> tuple[str, str, list[dict[str, Any]]]:
+    """Trigger the pipeline and follow it to its end. Returns its state, its run id and its task instances."""
+    api = airflow.Api(settings)
+    api.wait_for_dag(airflow.DAG_ID)
+    for stale in api.active_runs(airflow.DAG_ID):
+        # Left over from a demo that was interrupted: it would hold the only run slot for ever.
+        print(f"  ending the interrupted run {stale}", flush=True)
+        api.fail_run(airflow.DAG_ID, stale)
+    run_id = api.trigger(airflow.DAG_ID, {"engine": engine})
+    print(
+        f"running {airflow.DAG_ID} in Airflow: {settings.airflow_url}/dags/{airflow.DAG_ID}/runs/{run_id}", flush=True
+    )
+    try:
+        return _follow(api, run_id, timer)
+    except BaseException:
+        api.fail_run(airflow.DAG_ID, run_id)
+        raise
+
+
+def _follow(api: airflow.Api, run_id: str, timer: Timer) -> tuple[str, str, list[dict[str, Any]]]:
+    seen: set[str] = set()
+    shown = ""
+    while True:
+        state = api.run(airflow.DAG_ID, run_id)["state"]
+        tasks = api.tasks(airflow.DAG_ID, run_id)
+        for task in sorted(tasks, key=lambda t: t["end_date"] or ""):
+            if task["state"] in ("success", "failed") and task["task_id"] not in seen:
+                seen.add(task["task_id"])
+                timer.add(task["task_id"] + ("" if task["state"] == "success" else " FAILED"), task["duration"] or 0.0)
+        running = ", ".join(task["task_id"] for task in tasks if task["state"] == "running")
+        if sys.stdout.isatty() and running != shown:
+            print(f"  … {running}", end="\r", flush=True)
+            shown = running
+        if state not in RUNNING:
+            return str(state), run_id, tasks
+        time.sleep(1)
+
+
+def _why(settings: Settings, run_id: str, tasks: list[dict[str, Any]]) -> str:
+    """One line: the first task that failed and the last line it said that names an error."""
+    failed = sorted((t for t in tasks if t["state"] == "failed"), key=lambda t: t["end_date"] or "")
+    if not failed:
+        return f"the run {run_id} did not succeed and no task failed: see {settings.airflow_url}"
+    task = failed[0]
+    lines = airflow.Api(settings).log(airflow.DAG_ID, run_id, task["task_id"], task["try_number"])
+    said = [line.strip() for line in lines if "error" in line.lower() and "ALERT" not in line]
+    reason = next((line for line in said if line.lower().startswith("error:")), said[0] if said else "see its log")
+    return f"{task['task_id']} failed: {reason.removeprefix('error: ')[:500]} (`make status`; {settings.airflow_url})"
