@@ -7,8 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
+from typing import Any
 
 from stack import airbyte, airflow, demo, emulator, postgres, settings, summary
 from stack.processes import StackError
@@ -18,9 +18,9 @@ from stack.settings import Settings
 SERVICES = {"postgres": postgres, "bigquery-emulator": emulator, "airbyte-server": airbyte, "airflow": airflow}
 
 
-def services(current: Settings) -> dict[str, object]:
+def services(current: Settings) -> dict[str, Any]:
     """The services that this deployment runs itself: a source of one's own or the real BigQuery needs none here."""
-    wanted = dict(SERVICES)
+    wanted: dict[str, Any] = dict(SERVICES)
     if current.source_dsn_override:
         del wanted["postgres"]
     if not current.is_emulator:
@@ -44,8 +44,8 @@ def down(current: Settings) -> None:
 def status(current: Settings) -> None:
     """What runs, with its log, and the last run."""
     for name, service in services(current).items():
-        process = service.process(current).running()  # type: ignore[attr-defined]
-        state = "down" if process is None else "healthy" if service.is_healthy(current) else "starting or sick"  # type: ignore[attr-defined]
+        process = service.process(current).running()
+        state = "down" if process is None else "healthy" if service.is_healthy(current) else "starting or sick"
         pid = f" (pid {process.pid})" if process else ""
         print(f"{name:18} {state}{pid}  log: {current.local_dir / 'run' / name}.log")
     if current.is_emulator and not emulator.is_healthy(current):

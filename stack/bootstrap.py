@@ -65,7 +65,7 @@ def check() -> list[tuple[str, bool, str]]:
     )
     for tool in ("git", "make"):
         path = shutil.which(tool)
-        results.append((tool, path is not None, path or f"not found: install it with your system's package manager"))
+        results.append((tool, path is not None, path or "not found: install it with your system's package manager"))
     try:
         results.append(("java", True, java_version()))
     except Missing as missing:

@@ -79,11 +79,12 @@ def run(current: Settings, step: str, full_refresh: bool = False) -> int:
     answer = dbtRunner().invoke(arguments)
     sys.stdout.flush()
     os.dup2(stdout, 1)
-    if answer.exception is not None or not hasattr(answer.result, "results"):
+    results = getattr(answer.result, "results", None)
+    if answer.exception is not None or results is None:
         print(f"error: dbt {command} --selector {selector}: {answer.exception or 'no result'}", file=sys.stderr)
         return 1
-    report = outcome(answer.result.results) | {"step": step, "seconds": round(time.monotonic() - started, 1)}
-    for result in answer.result.results:
+    report = outcome(results) | {"step": step, "seconds": round(time.monotonic() - started, 1)}
+    for result in results:
         if str(result.status) in BAD:
             message = " ".join((result.message or "").split())
             print(f"error: {result.node.resource_type} {result.node.name}: {message}", file=sys.stderr)

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stack import airflow, emulator, postgres, summary
-from stack import airbyte as airbyte_service
+from stack import airflow, summary
 from stack.processes import StackError
 from stack.settings import ROOT, Settings
 

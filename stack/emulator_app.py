@@ -20,9 +20,11 @@ class CtasDestination:
     """ASGI middleware: gives a job its `destinationTable` from `ddlTargetTable` where it has none."""
 
     def __init__(self, app: Any) -> None:
+        """Wrap an ASGI application."""
         self.app = app
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Pass a request on; rewrite the answer where it is a job."""
         if (
             scope["type"] != "http"
             or not JOB.search(scope["path"])

@@ -5,6 +5,7 @@ A pid file holds the process' pid and creation time, so that a pid which the sys
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -48,10 +49,12 @@ class Process:
 
     @property
     def pid_file(self) -> Path:
+        """Where pid and creation time are kept."""
         return self.run_dir / f"{self.name}.pid"
 
     @property
     def log_file(self) -> Path:
+        """Where the program's output goes."""
         return self.run_dir / f"{self.name}.log"
 
     def running(self) -> psutil.Process | None:
@@ -96,7 +99,9 @@ class Process:
             raise
         return True
 
-    def _wait(self, is_healthy: Callable[[], bool], timeout: float, child: subprocess.Popen | None = None) -> None:
+    def _wait(
+        self, is_healthy: Callable[[], bool], timeout: float, child: subprocess.Popen[bytes] | None = None
+    ) -> None:
         deadline = time.monotonic() + timeout
         while not is_healthy():
             if child is not None and child.poll() is not None:
@@ -162,10 +167,8 @@ def _session(leader: int) -> list[psutil.Process]:
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _end(processes: list[psutil.Process]) -> None:
@@ -196,7 +199,12 @@ def require_free_port(port: int, service: str, variable: str) -> None:
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.pid
+            ):
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
         pass

@@ -13,7 +13,9 @@ bag = DagBag(sys.argv[1])
 structure = {
     dag.dag_id: {
         "tasks": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
-        "triggers": {task.task_id: str(task.trigger_rule) for task in dag.tasks if str(task.trigger_rule) != "all_success"},
+        "triggers": {
+            task.task_id: task.trigger_rule.value for task in dag.tasks if task.trigger_rule.value != "all_success"
+        },
         "params": sorted(dag.params),
         "doc": bool(dag.doc_md),
         "unnotified": [t.task_id for t in dag.tasks if not t.on_failure_callback or not t.on_success_callback],

@@ -25,7 +25,9 @@ def dags(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict:
         env = airflow.environment(load())
     script = Path(__file__).parent / "dag_structure.py"
     python = ROOT / ".venv" / "airflow" / "bin" / "python"
-    done = subprocess.run([python, script, ROOT / "airflow" / "dags"], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, script, ROOT / "airflow" / "dags"], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 

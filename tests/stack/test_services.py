@@ -8,7 +8,8 @@ import signal
 import psycopg
 import pytest
 
-from stack import bigquery, postgres as postgres_service
+from stack import bigquery
+from stack import postgres as postgres_service
 from stack.processes import Process, StackError, require_free_port
 from stack.settings import Settings
 

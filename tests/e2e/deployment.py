@@ -1,0 +1,71 @@
+"""A deployment of a test's own, driven as a user drives it: through the commands behind `make`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from stack import settings as stack_settings
+from stack.settings import ROOT, Settings
+from tests.conftest import free_port
+
+PORTS = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
+ADDRESSES = (
+    "SOURCE_DSN",
+    "LAKE_URI",
+    "AIRBYTE_URL",
+    "AIRFLOW_URL",
+    "AIRBYTE_CLIENT_ID",
+    "AIRBYTE_CLIENT_SECRET",
+    "BIGQUERY_ENDPOINT",
+)
+
+
+@dataclass
+class Deployment:
+    """Ports and a data folder of its own; `run` calls a program of the project in it."""
+
+    local_dir: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.variables = (
+            {"LOCAL_DIR": str(self.local_dir)} | {name: str(free_port()) for name in PORTS} | self.variables
+        )
+
+    @property
+    def env(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
+        return inherited | self.variables | {"PYTHONPATH": str(ROOT)}
+
+    @property
+    def settings(self) -> Settings:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ADDRESSES:
+                patch.delenv(name, raising=False)
+            for name, value in self.variables.items():
+                patch.setenv(name, value)
+            return stack_settings.load()
+
+    def run(self, module: str, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run `python -m module arguments` and return what it printed; stderr last."""
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def demo(self, *arguments: str) -> str:
+        """A demo that must succeed; returns what it printed."""
+        done = self.run("stack", "demo", *arguments)
+        assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        return done.stdout

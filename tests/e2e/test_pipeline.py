@@ -1,0 +1,109 @@
+"""The whole pipeline as a user runs it: both engines, repeated, after business days, and from somebody else's Postgres.
+
+The tests of this module are the steps of one story and run in order on one deployment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack import bigquery
+from tests.content import Content, content, differences
+from tests.e2e.deployment import Deployment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+SCALE = "0.05"
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    made = Deployment(tmp_path_factory.mktemp("pipeline"))
+    yield made
+    made.run("stack", "clean-data")
+
+
+@pytest.fixture(scope="module")
+def story() -> dict[str, Content]:
+    """What the steps hand on: the content of the warehouse after each of them."""
+    return {}
+
+
+def ledger(deployment: Deployment) -> dict:
+    return json.loads((deployment.local_dir / "source" / "ledger.json").read_text())
+
+
+def test_a_fresh_demo_by_dbt_finds_exactly_what_was_planted(deployment: Deployment, story: dict[str, Content]) -> None:
+    printed = deployment.demo("--scale", SCALE, "--engine", "dbt")
+    assert "engine        dbt: asked for by the run's parameter" in printed
+    assert "DIFFERENT" not in printed
+    counted = {
+        name: int(n.replace(",", "")) for name, n, _ in re.findall(r"^  (\w+) +([\d,]+) +([\d,]+)$", printed, re.M)
+    }
+    planted = {trap: value["count"] for trap, value in ledger(deployment)["traps"].items()}
+    assert len(counted) >= 15
+    assert counted == {trap: planted[trap] for trap in counted}
+    story["fresh"] = content(deployment.settings)
+    assert len(story["fresh"]) >= 12
+
+
+def test_a_second_demo_without_a_change_changes_no_row(deployment: Deployment, story: dict[str, Content]) -> None:
+    deployment.demo("--scale", SCALE, "--engine", "auto")
+    assert differences(story["fresh"], content(deployment.settings)) == {}
+
+
+def test_nothing_is_pending_after_a_run(deployment: Deployment) -> None:
+    bq = bigquery.client(deployment.settings)
+    pending = bigquery.query(bq, "select sum(pending_rows) as n from ops.pending_rows")[0]["n"]
+    assert pending == 0
+
+
+def test_after_a_day_spark_changes_only_what_the_day_touched(deployment: Deployment, story: dict[str, Content]) -> None:
+    day = deployment.run("source.day", "--ledger", str(deployment.local_dir / "source" / "ledger.json"))
+    assert day.returncode == 0, day.stderr
+    printed = deployment.demo("--scale", SCALE, "--engine", "spark")
+    assert "engine        spark: asked for by the run's parameter" in printed
+    story["day 1"] = content(deployment.settings)
+    changed = differences(story["fresh"], story["day 1"])
+    assert "marts.fct_orders" in changed
+    touched = touched_orders(deployment)
+    for side in ("only left", "only right"):
+        orders = {re.search(r"order_id=(\S+)", " ".join(row))[1] for row in changed["marts.fct_orders"][side]}
+        assert orders <= touched
+    assert changed["marts.fct_orders"]["only right"]
+
+
+def touched_orders(deployment: Deployment) -> set[str]:
+    """Orders that the day inserted, updated or deleted, itself or through an item, a payment or a user's country."""
+    touched: set[str] = set()
+    for day in ledger(deployment)["days"]:
+        for keys in day["touched"]["orders"].values():
+            touched |= set(keys)
+        touched |= set(day["touched"].get("related_orders", []))
+    return touched
+
+
+def test_after_a_second_day_dbt_continues_from_what_spark_wrote(
+    deployment: Deployment, story: dict[str, Content]
+) -> None:
+    day = deployment.run("source.day", "--ledger", str(deployment.local_dir / "source" / "ledger.json"))
+    assert day.returncode == 0, day.stderr
+    deployment.demo("--scale", SCALE, "--engine", "dbt")
+    story["day 2"] = content(deployment.settings)
+    assert differences(story["day 1"], story["day 2"])
+
+
+def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(
+    deployment: Deployment, story: dict[str, Content], tmp_path: Path
+) -> None:
+    """Also SOURCE_DSN: a second deployment reads the first one's Postgres, read only."""
+    other = Deployment(tmp_path / "fresh", {"SOURCE_DSN": deployment.settings.source_dsn})
+    try:
+        other.demo("--engine", "spark")
+        assert differences(content(other.settings), story["day 2"]) == {}
+    finally:
+        other.run("stack", "clean-data")
