@@ -1,0 +1,43 @@
+"""The bootstrap knows what it needs and what it has; the locks hold no address."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from stack import bootstrap
+from stack.settings import ROOT, load
+
+
+@pytest.mark.parametrize("name", ["tools", *bootstrap.ENVIRONMENTS])
+def test_every_locked_package_has_hashes_and_no_address(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    assert "://" not in text
+    packages = re.split(r"\n(?=\S)", text.strip())
+    assert packages
+    assert all("==" in package and "--hash=sha256:" in package for package in packages)
+
+
+def test_a_jar_with_another_content_is_not_accepted(tmp_path) -> None:
+    jar = tmp_path / "delta.jar"
+    jar.write_bytes(b"not the released one")
+    assert not bootstrap._matches(jar, next(iter(bootstrap.JARS.values())))
+
+
+def test_installed_jars_are_the_released_ones() -> None:
+    for coordinate, checksum in bootstrap.JARS.items():
+        assert bootstrap._matches(bootstrap.JARS_DIR / bootstrap._jar_name(coordinate), checksum)
+
+
+def test_the_example_environment_names_every_setting() -> None:
+    listed = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    known = set(load().environment()) | {"SOURCE_DSN", "DELTA_JARS_DIR"}
+    assert known <= listed | {"SOURCE_DSN"}
+    assert listed <= known
+
+
+def test_no_secret_shows_in_the_settings_text() -> None:
+    current = load()
+    for secret in (current.postgres_password, current.source_reader_password):
+        assert secret not in repr(current)
