@@ -1,0 +1,76 @@
+{# Expressions that engines spell differently, in one place. Times are UTC throughout. #}
+
+{% macro utc_date(timestamp) -%}
+    {{ return(adapter.dispatch('utc_date')(timestamp)) }}
+{%- endmacro %}
+
+{% macro default__utc_date(timestamp) -%}
+    date({{ timestamp }})
+{%- endmacro %}
+
+
+{# A wall time without zone, known to be UTC, as a point in time. #}
+{% macro utc_timestamp(wall_time) -%}
+    {{ return(adapter.dispatch('utc_timestamp')(wall_time)) }}
+{%- endmacro %}
+
+{% macro default__utc_timestamp(wall_time) -%}
+    timestamp({{ wall_time }}, 'UTC')
+{%- endmacro %}
+
+
+{# Joins `n` to each row as 0, 1, … `last` (an expression of that row). #}
+{% macro cross_join_numbers(last) -%}
+    {{ return(adapter.dispatch('cross_join_numbers')(last)) }}
+{%- endmacro %}
+
+{% macro default__cross_join_numbers(last) -%}
+    cross join unnest(generate_array(0, {{ last }})) as n
+{%- endmacro %}
+
+
+{% macro add_days(date, days) -%}
+    {{ return(adapter.dispatch('add_days')(date, days)) }}
+{%- endmacro %}
+
+{% macro default__add_days(date, days) -%}
+    date_add({{ date }}, interval {{ days }} day)
+{%- endmacro %}
+
+
+{% macro days_between(first, last) -%}
+    {{ return(adapter.dispatch('days_between')(first, last)) }}
+{%- endmacro %}
+
+{% macro default__days_between(first, last) -%}
+    date_diff({{ last }}, {{ first }}, day)
+{%- endmacro %}
+
+
+{# Calendar months from one first-of-month to another. #}
+{% macro months_between(first, last) -%}
+    {{ return(adapter.dispatch('months_between')(first, last)) }}
+{%- endmacro %}
+
+{% macro default__months_between(first, last) -%}
+    date_diff({{ last }}, {{ first }}, month)
+{%- endmacro %}
+
+
+{% macro month_start(date) -%}
+    {{ return(adapter.dispatch('month_start')(date)) }}
+{%- endmacro %}
+
+{% macro default__month_start(date) -%}
+    date_trunc({{ date }}, month)
+{%- endmacro %}
+
+
+{# A whole row of a relation, by its alias, as JSON text. #}
+{% macro row_as_json(alias) -%}
+    {{ return(adapter.dispatch('row_as_json')(alias)) }}
+{%- endmacro %}
+
+{% macro default__row_as_json(alias) -%}
+    to_json_string({{ alias }})
+{%- endmacro %}

@@ -1,0 +1,11 @@
+{# Exact to the cent: whole cents times a rate of 9 decimals fit NUMERIC's 9 decimals, so the only rounding is this one, half away from zero.
+   `round(amount * rate, 2)` would round twice on BigQuery, whose products are already cut to 9 decimals. #}
+{% macro to_usd(amount, rate) -%}
+    round(round({{ amount }} * 100 * {{ rate }}, 0) / 100, 2)
+{%- endmacro %}
+
+
+{# One US dollar is one US dollar on every day, also where the ECB published nothing. #}
+{% macro fx_rate_usd(currency, published_rate) -%}
+    case when {{ currency }} = 'USD' then cast(1 as {{ dbt.type_numeric() }}) else {{ published_rate }} end
+{%- endmacro %}

@@ -1,0 +1,14 @@
+with source as (
+    select * from {{ source('ecb', 'ecb_fx_rates') }}
+),
+
+renamed as (
+    select
+        rate_date,
+        upper(trim(currency)) as currency,
+        units_per_eur,
+        _airbyte_extracted_at
+    from source
+)
+
+select * from renamed

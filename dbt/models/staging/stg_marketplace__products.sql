@@ -1,0 +1,36 @@
+with source as (
+    select * from {{ source('marketplace', 'products') }}
+    where {{ is_live() }}
+),
+
+renamed as (
+    select
+        -- ids
+        id as product_id,
+        seller_id,
+        category_id,
+
+        -- attributes
+        title,
+        description,
+        status,
+        tags,
+        attributes,
+
+        -- numerics
+        price_amount,
+        upper(trim(price_currency)) as price_currency,
+        quantity_available,
+
+        -- times
+        created_at,
+        -- No row can have changed after it was read: a later time is the source's mistake, kept beside the capped one.
+        case when updated_at > _airbyte_extracted_at then _airbyte_extracted_at else updated_at end as updated_at,
+        updated_at as source_updated_at,
+        coalesce(updated_at > _airbyte_extracted_at, false) as is_updated_at_in_future,
+        published_at,
+        _airbyte_extracted_at
+    from source
+)
+
+select * from renamed
