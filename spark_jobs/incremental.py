@@ -1,0 +1,211 @@
+"""How a job gets from raw to a published table: mirror, recompute the changed keys, store, publish, and only then remember.
+
+Each step is one atomic commit and can be repeated, so a run that dies anywhere is made good by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from spark_jobs.lake import Lake, Position
+from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress
+from spark_jobs.tables import SPARK_TYPES, RawTable, ResultTable
+from spark_jobs.warehouse import IS_DELETED, RawState, Warehouse
+
+# From a change feed of a source table to the keys of a result that it touches.
+Touched = Callable[[DataFrame], DataFrame]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process's lake, warehouse and wishes, shared by its jobs."""
+
+    lake: Lake
+    warehouse: Warehouse
+    progress: Progress
+    full_refresh: bool = False
+
+    def job(self, name: str) -> Job:
+        """The job of that name, with the state its last completed run left."""
+        return Job(self, name)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What to recompute: everything, nothing, or the rows of some keys."""
+
+    everything: bool
+    keys: DataFrame | None = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to recompute."""
+        return not self.everything and self.keys is None
+
+    def of(self, rows: DataFrame) -> DataFrame:
+        """The rows in scope; `rows` has the scope's key columns."""
+        return rows if self.keys is None else rows.join(self.keys, on=self.keys.columns, how="left_semi")
+
+
+class Job:
+    """One job's run: the versions it reads, the keys it recomputes, what it stores and publishes."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        """`name` is the state's key: a job keeps it for ever."""
+        self._run = run
+        self._lake = run.lake
+        self._name = name
+        self._before: Mapping[str, Position] = run.lake.state(name)
+        self._now: dict[str, Position] = {}
+        self._published_whole: set[str] = set()
+
+    def refresh(self, table: RawTable) -> None:
+        """Bring the lake's mirror of a raw table up to date.
+
+        The mirror is its own watermark: rows that landed after its latest one are merged by key. A mirror that then has
+        other rows than raw (raw was loaded anew, or rows left it) is read again whole.
+        """
+        name, rows = table.lake_name, 0
+        with self._run.progress.step(f"raw.{table.name}", READ) as step:
+            kept = not self._run.full_refresh and self._lake.holds(name, list(table.columns))
+            if kept:
+                mirrored, latest = self._lake.watermark(name)
+                state = self._run.warehouse.raw_state(table, latest)
+                rows = self._load(table, state, latest, whole=False)
+                if rows:
+                    mirrored, _ = self._lake.watermark(name)
+                kept = mirrored == state.rows
+                step.note = "" if kept else "the mirror differed from raw and is made anew"
+            if not kept:
+                rows += self._load(table, self._run.warehouse.raw_state(table, None), None, whole=True)
+            step.rows = rows
+        self._now[name] = self._lake.position(name)
+
+    def read(self, name: str) -> DataFrame:
+        """A table of the lake at one version, which counts as read once the job is complete."""
+        return self._lake.read(name, self._position(name))
+
+    def scope(self, result: ResultTable, touched: Mapping[str, Touched]) -> Scope:
+        """What of `result` the changes of its source tables since the last completed run touch.
+
+        Args:
+            result: the table to bring up to date.
+            touched: by source table, how its change feed touches keys (`result.scope` columns) of the result.
+        """
+        known = all(self._is_known(name) for name in touched)
+        if self._run.full_refresh or not known or not self._lake.holds(result.lake_name, list(result.columns)):
+            return Scope(everything=True)
+        keys = [
+            of_changes(self._lake.changes(name, self._before[name], self._position(name))).select(*result.scope)
+            for name, of_changes in touched.items()
+            if self._before[name] != self._position(name)
+        ]
+        if not keys:
+            return Scope(everything=False)
+        distinct = reduce(DataFrame.unionByName, keys).distinct().cache()
+        return Scope(everything=False, keys=None if distinct.isEmpty() else distinct)
+
+    def store(self, result: ResultTable, rows: DataFrame, scope: Scope) -> None:
+        """Make the lake's `result` hold exactly `rows` within `scope`, in one commit."""
+        name = result.lake_name
+        with self._run.progress.step(result.name, CHANGED) as step:
+            if scope.everything:
+                self._lake.overwrite(name, rows)
+                self._published_whole.add(name)
+                step.rows, step.note = self._lake.read(name).count(), "made anew"
+            elif scope.keys is not None:
+                stored = scope.of(self._lake.read(name)).select(*result.key, F.lit(True).alias("_is_stored"))
+                computed = rows.withColumn("_is_computed", F.lit(True))
+                # A stored key that is not computed any more is gone.
+                source = (
+                    computed.join(stored, on=list(result.key), how="full_outer")
+                    .withColumn(IS_DELETED, F.col("_is_computed").isNull())
+                    .select(*result.columns, IS_DELETED)
+                    .cache()
+                )
+                step.rows = self._lake.merge(name, source, result.key)
+        if scope.nothing:
+            self._position(name)
+        else:
+            self._now[name] = self._lake.position(name)
+
+    def publish(self, result: ResultTable, watermark_of: RawTable) -> None:
+        """Bring intermediate.`result` up to the lake's, in one statement: its changes since the last publish, or all of it.
+
+        All of it where there is no last publish, on a full refresh, and where the table has other rows than the lake's
+        result, because another engine wrote it from another state of raw, or somebody changed it.
+        """
+        warehouse, name = self._run.warehouse, result.lake_name
+        with self._run.progress.step(result.name, PUBLISHED) as step:
+            _, latest = self._lake.watermark(watermark_of.lake_name)
+            read_until = latest or datetime.now(UTC)
+            stored = self._lake.read(name, self._now[name])
+            if warehouse.rows(result) is None:
+                staged = self._lake.stage(result.name, stored.withColumn(IS_DELETED, F.lit(False)))
+                warehouse.create(result, staged)
+                step.rows, step.note = staged.rows, "table made"
+                return
+            if self._is_known(name) and name not in self._published_whole:
+                step.rows = self._publish_changes(result, read_until)
+                if warehouse.rows(result) == stored.count():
+                    return
+            staged = self._lake.stage(result.name, stored.withColumn(IS_DELETED, F.lit(False)))
+            warehouse.merge(result, staged, read_until, is_whole=True)
+            step.rows, step.note = step.rows + staged.rows, "compared whole"
+
+    def complete(self) -> None:
+        """Remember what was read and published. Nothing is written when nothing changed."""
+        if dict(self._before) != self._now:
+            self._lake.save_state(self._name, self._now)
+        self._lake.spark.catalog.clearCache()
+
+    def _publish_changes(self, result: ResultTable, read_until: datetime) -> int:
+        before, now = self._before[result.lake_name], self._now[result.lake_name]
+        if before == now:
+            return 0
+        net = net_changes(self._lake.changes(result.lake_name, before, now), result)
+        staged = self._lake.stage(result.name, net)
+        if staged.rows:
+            self._run.warehouse.merge(result, staged, read_until, is_whole=False)
+        return staged.rows
+
+    def _load(self, table: RawTable, state: RawState, after: datetime | None, whole: bool) -> int:
+        """Read the raw rows landed after `after` into the mirror, in one commit. Returns their number."""
+        filesystem, path, uri = self._lake.staging(table.name)
+        rows = self._run.warehouse.read(table, state, after, filesystem, path)
+        schema = ", ".join(f"`{name}` {SPARK_TYPES[type_]}" for name, type_ in table.columns.items())
+        landed = self._lake.spark.read.schema(schema).parquet(uri)
+        if whole:
+            self._lake.overwrite(table.lake_name, landed)
+        elif rows:
+            self._lake.merge(table.lake_name, landed, table.key)
+        return rows
+
+    def _position(self, name: str) -> Position:
+        if name not in self._now:
+            self._now[name] = self._lake.position(name)
+        return self._now[name]
+
+    def _is_known(self, name: str) -> bool:
+        """Whether the last completed run read, or published, this very table (and not one made anew at its path since)."""
+        before = self._before.get(name)
+        return before is not None and before.table_id == self._position(name).table_id
+
+
+def net_changes(changes: DataFrame, result: ResultTable) -> DataFrame:
+    """The last state of each key in a result's change feed: the table's columns and IS_DELETED."""
+    # Within one commit a key may be deleted and inserted anew (overwrite): then it is there.
+    order = F.struct("_commit_version", F.col("_change_type") != "delete")
+    state = F.struct(*result.columns, (F.col("_change_type") == "delete").alias(IS_DELETED))
+    return (
+        changes.where("_change_type <> 'update_preimage'")
+        .groupBy(*(F.col(name).alias(f"_key_{name}") for name in result.key))
+        .agg(F.max_by(state, order).alias("_last"))
+        .select("_last.*")
+    )

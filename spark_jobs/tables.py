@@ -1,0 +1,147 @@
+"""What the jobs read from `raw` and what they write to `intermediate`: columns, types and keys (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+EXTRACTED_AT = "_airbyte_extracted_at"
+DELETED_AT = "_deleted_at"
+RAW_EXTRACTED_AT = "_raw_extracted_at"
+
+# BigQuery's type names, as the contract has them, and Spark's. NUMERIC is exactly DECIMAL(38,9).
+SPARK_TYPES = {
+    "STRING": "string",
+    "INT64": "bigint",
+    "NUMERIC": "decimal(38,9)",
+    "BOOL": "boolean",
+    "DATE": "date",
+    "TIMESTAMP": "timestamp",
+}
+
+
+def _columns(declaration: str) -> dict[str, str]:
+    """ "a STRING, b INT64" as {"a": "STRING", "b": "INT64"}."""
+    words = declaration.replace(",", " ").split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table of `raw`: the columns that the jobs need of it, with its key. Mirrored to the lake as `raw/<name>`."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: dict[str, str]
+
+    @property
+    def lake_name(self) -> str:
+        """The mirror's place under LAKE_URI."""
+        return f"raw/{self.name}"
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of `intermediate`. `scope` are the key columns by which the job recomputes: all rows of such a key at once."""
+
+    name: str
+    key: tuple[str, ...]
+    scope: tuple[str, ...]
+    columns: dict[str, str]
+
+    @property
+    def lake_name(self) -> str:
+        """The result's place under LAKE_URI."""
+        return f"intermediate/{self.name}"
+
+    def conform(self, rows: DataFrame) -> DataFrame:
+        """`rows` with exactly this table's columns, in its order and types."""
+        return rows.select(*(F.col(name).cast(SPARK_TYPES[type_]).alias(name) for name, type_ in self.columns.items()))
+
+
+def _raw(name: str, declaration: str) -> RawTable:
+    landed = {EXTRACTED_AT: "TIMESTAMP", DELETED_AT: "TIMESTAMP"}
+    return RawTable(name, ("id",), _columns(declaration) | landed)
+
+
+PAYMENTS = _raw(
+    "payments",
+    "id STRING, order_id STRING, payment_provider STRING, status STRING, amount NUMERIC, currency STRING, "
+    "platform_fee NUMERIC, seller_payout NUMERIC, created_at TIMESTAMP, processed_at TIMESTAMP, "
+    "event_id STRING, event_timestamp TIMESTAMP",
+)
+ORDERS = _raw(
+    "orders",
+    "id STRING, created_at TIMESTAMP, currency STRING, subtotal_amount NUMERIC, shipping_amount NUMERIC, "
+    "tax_amount NUMERIC, discount_amount NUMERIC, total_amount NUMERIC",
+)
+ORDER_ITEMS = _raw(
+    "order_items", "id STRING, order_id STRING, currency STRING, unit_price NUMERIC, total_price NUMERIC"
+)
+SELLER_TIER_HISTORY = _raw(
+    "seller_tier_history",
+    "id INT64, user_id STRING, tier STRING, effective_from TIMESTAMP, effective_to TIMESTAMP, "
+    "change_reason STRING, created_at TIMESTAMP",
+)
+ECB_FX_RATES = RawTable(
+    "ecb_fx_rates",
+    ("rate_date", "currency"),
+    _columns(f"rate_date DATE, currency STRING, units_per_eur NUMERIC, {EXTRACTED_AT} TIMESTAMP"),
+)
+
+INT_PAYMENTS_DEDUPLICATED = ResultTable(
+    "int_payments_deduplicated",
+    key=("event_key",),
+    scope=("event_key",),
+    columns=_columns(
+        "event_key STRING, payment_id STRING, event_id STRING, order_id STRING, payment_provider STRING, status STRING, "
+        "amount NUMERIC, currency STRING, platform_fee NUMERIC, seller_payout NUMERIC, created_at TIMESTAMP, "
+        "processed_at TIMESTAMP, duplicate_count INT64, first_seen_at TIMESTAMP, last_seen_at TIMESTAMP, "
+        f"{RAW_EXTRACTED_AT} TIMESTAMP"
+    ),
+)
+INT_ORDERS_USD = ResultTable(
+    "int_orders_usd",
+    key=("order_id",),
+    scope=("order_id",),
+    columns=_columns(
+        "order_id STRING, currency STRING, order_date DATE, fx_rate_date DATE, fx_rate_usd NUMERIC, "
+        "subtotal_amount_usd NUMERIC, shipping_amount_usd NUMERIC, tax_amount_usd NUMERIC, discount_amount_usd NUMERIC, "
+        f"total_amount_usd NUMERIC, is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
+    ),
+)
+INT_ORDER_ITEMS_USD = ResultTable(
+    "int_order_items_usd",
+    key=("order_item_id",),
+    scope=("order_item_id",),
+    columns=_columns(
+        "order_item_id STRING, order_id STRING, currency STRING, order_date DATE, fx_rate_date DATE, fx_rate_usd NUMERIC, "
+        f"unit_price_usd NUMERIC, total_price_usd NUMERIC, is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
+    ),
+)
+INT_PAYMENTS_USD = ResultTable(
+    "int_payments_usd",
+    key=("event_key",),
+    scope=("event_key",),
+    columns=_columns(
+        "event_key STRING, payment_id STRING, order_id STRING, currency STRING, payment_date DATE, fx_rate_date DATE, "
+        "fx_rate_usd NUMERIC, amount_usd NUMERIC, platform_fee_usd NUMERIC, seller_payout_usd NUMERIC, "
+        f"is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
+    ),
+)
+INT_SELLER_TIER_SCD2 = ResultTable(
+    "int_seller_tier_scd2",
+    key=("seller_id", "valid_from"),
+    scope=("seller_id",),
+    columns=_columns(
+        "seller_id STRING, tier STRING, previous_tier STRING, valid_from TIMESTAMP, valid_to TIMESTAMP, is_current BOOL, "
+        f"change_reason STRING, {RAW_EXTRACTED_AT} TIMESTAMP"
+    ),
+)
+
+
+def is_live() -> Column:
+    """Whether a raw row still exists in the source: never deleted, or landed anew since."""
+    return F.col(DELETED_AT).isNull() | (F.col(EXTRACTED_AT) > F.col(DELETED_AT))

@@ -1,0 +1,278 @@
+"""BigQuery for the jobs: raw rows out through the Storage Read API, results in by load job and one MERGE."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+from google.cloud.bigquery_storage_v1 import types
+from pyarrow import fs
+
+from spark_jobs.errors import JobError
+from spark_jobs.tables import DELETED_AT, EXTRACTED_AT, RAW_EXTRACTED_AT, RawTable, ResultTable
+from stack import bigquery as stack_bigquery
+from stack.bigquery import RETRY
+from stack.settings import Settings
+
+# Parquet files and row groups of what is read: a file is one Spark task's work, a row group is what memory holds.
+ROWS_PER_FILE = 1_000_000
+ROWS_PER_GROUP = 100_000
+MAX_STREAMS = 4
+READ_SECONDS = 600.0
+
+# In the table that a publish loads before its MERGE: the key is gone from the result.
+IS_DELETED = "_is_deleted"
+
+ARROW_TYPES = {
+    "STRING": pa.string(),
+    "INT64": pa.int64(),
+    "NUMERIC": pa.decimal128(38, 9),
+    "BOOL": pa.bool_(),
+    "DATE": pa.date32(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True)
+class RawState:
+    """A raw table at one moment: its rows, those landed after the moment asked for, and when the last one landed."""
+
+    rows: int
+    fresh: int
+    landed_until: datetime | None
+    has_deleted_at: bool
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Parquet files in a folder of the lake, with the rows their footers state."""
+
+    uri: str
+    filesystem: fs.FileSystem
+    files: Sequence[str]
+    rows: int
+
+
+class Warehouse:
+    """The deployment's BigQuery."""
+
+    def __init__(self, settings: Settings) -> None:
+        """No connection is made yet."""
+        self._settings = settings
+        self._client = stack_bigquery.client(settings)
+
+    def check(self) -> None:
+        """Fail now, and not after the session's start, when the warehouse does not answer."""
+        self._client.get_dataset("raw", retry=RETRY.with_timeout(5.0))
+
+    def raw_state(self, table: RawTable, after: datetime | None) -> RawState:
+        """How many rows there are in `raw`, and landed after `after` (None: all). Raises JobError when a column is missing."""
+        found = self._table("raw", table.name)
+        if found is None:
+            raise JobError(f"raw.{table.name} does not exist: run the sync that lands it first")
+        columns = {field.name for field in found.schema}
+        missing = [name for name in table.columns if name not in columns and name != DELETED_AT]
+        if missing:
+            raise JobError(f"raw.{table.name} has no column {', '.join(missing)}: refresh the source's schema and sync")
+        is_fresh = "true" if after is None else f"`{EXTRACTED_AT}` > @after"
+        row = stack_bigquery.query(
+            self._client,
+            f"select count(*) as n, countif({is_fresh}) as fresh, max(`{EXTRACTED_AT}`) as until "
+            f"from {self._name('raw', table.name)}",
+            {} if after is None else {"after": after},
+        )[0]
+        return RawState(row["n"], row["fresh"], row["until"], DELETED_AT in columns)
+
+    def read(
+        self, table: RawTable, state: RawState, after: datetime | None, filesystem: fs.FileSystem, folder: str
+    ) -> int:
+        """Write the raw rows landed after `after`, until the `state`'s moment, to Parquet files in `folder`.
+
+        Returns the number of rows. Raises JobError when it is not the `state`'s: an emulator, or a sync that lands
+        meanwhile, must not pass for an empty or a full answer.
+        """
+        if state.fresh == 0:
+            return 0
+        client = stack_bigquery.storage_client(self._settings.bigquery_storage_endpoint)
+        limits = [f"{EXTRACTED_AT} <= {_timestamp(state.landed_until)}"] if state.landed_until else []
+        limits += [f"{EXTRACTED_AT} > {_timestamp(after)}"] if after else []
+        columns = {name: type_ for name, type_ in table.columns.items() if name != DELETED_AT or state.has_deleted_at}
+        project = f"projects/{self._settings.bigquery_project}"
+        session = client.create_read_session(
+            parent=project,
+            read_session=types.ReadSession(
+                table=f"{project}/datasets/raw/tables/{table.name}",
+                data_format=types.DataFormat.ARROW,
+                read_options=types.ReadSession.TableReadOptions(
+                    selected_fields=list(columns), row_restriction=" and ".join(limits)
+                ),
+            ),
+            max_stream_count=MAX_STREAMS,
+            timeout=READ_SECONDS,
+        )
+        schema = pa.schema([(name, ARROW_TYPES[type_]) for name, type_ in table.columns.items()])
+
+        def save(number: int, stream: str) -> int:
+            pages = client.read_rows(stream, timeout=READ_SECONDS).rows(session).pages
+            batches = (_fitted(page.to_arrow(), schema) for page in pages)
+            return _write_parquet(batches, schema, filesystem, f"{folder}/stream-{number:03}")
+
+        with ThreadPoolExecutor(MAX_STREAMS) as pool:
+            rows = sum(pool.map(save, range(len(session.streams)), [stream.name for stream in session.streams]))
+        if rows != state.fresh:
+            raise JobError(
+                f"raw.{table.name}: {rows:,} rows read, {state.fresh:,} expected: did a sync land meanwhile? Run again"
+            )
+        return rows
+
+    def rows(self, table: ResultTable) -> int | None:
+        """The rows of the published table, None when it does not exist. Raises JobError when it is not ours to write."""
+        found = self._table("intermediate", table.name)
+        if found is None:
+            return None
+        if found.table_type != "TABLE":
+            raise JobError(f"intermediate.{table.name} is a {found.table_type}, not a table: drop it and run again")
+        if {field.name for field in found.schema} != set(table.columns):
+            raise JobError(f"intermediate.{table.name} has other columns than the contract: drop it and run again")
+        return int(found.num_rows or 0)
+
+    def create(self, table: ResultTable, staged: Staged) -> None:
+        """Make the published table of the staged rows, in one statement."""
+        with self._loaded(table, staged) as temporary:
+            stack_bigquery.query(
+                self._client,
+                f"create table {self._name('intermediate', table.name)} cluster by {', '.join(map(_quoted, table.key))} "
+                f"as select {', '.join(map(_quoted, table.columns))} from {temporary}",
+            )
+
+    def merge(self, table: ResultTable, staged: Staged, read_until: datetime, is_whole: bool) -> None:
+        """Upsert the staged rows into the published table by key, in one statement.
+
+        Args:
+            table: what is published.
+            staged: the table's columns and IS_DELETED.
+            read_until: how far into raw the rows' engine has read. A row computed from a later state of raw stays.
+            is_whole: the staged rows are the whole table, so that any other row goes.
+        """
+        with self._loaded(table, staged) as temporary:
+            sql = merge_sql(self._name("intermediate", table.name), temporary, table, is_whole)
+            stack_bigquery.query(self._client, sql, {"read_until": read_until})
+
+    def _table(self, dataset: str, name: str) -> bigquery.Table | None:
+        try:
+            return self._client.get_table(f"{dataset}.{name}", retry=RETRY)
+        except NotFound:
+            return None
+
+    def _name(self, dataset: str, table: str) -> str:
+        return _quoted(f"{self._settings.bigquery_project}.{dataset}.{table}")
+
+    @contextmanager
+    def _loaded(self, table: ResultTable, staged: Staged) -> Iterator[str]:
+        """A temporary table with the staged rows; yields its quoted name."""
+        name = f"{table.name}__spark_{uuid.uuid4().hex[:12]}"
+        types_ = {**table.columns, IS_DELETED: "BOOL"}
+        temporary = bigquery.Table(
+            f"{self._settings.bigquery_project}.intermediate.{name}",
+            [bigquery.SchemaField(column, type_) for column, type_ in types_.items()],
+        )
+        # A killed run cannot drop it.
+        temporary.expires = datetime.now(UTC) + timedelta(days=1)
+        self._client.create_table(temporary, retry=RETRY)
+        try:
+            config = bigquery.LoadJobConfig(
+                source_format=bigquery.SourceFormat.PARQUET,
+                schema=temporary.schema,
+                write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+            )
+            if staged.uri.startswith("gs://") and not self._settings.is_emulator:
+                self._client.load_table_from_uri(
+                    f"{staged.uri}/*.parquet", temporary, job_config=config, retry=RETRY
+                ).result()
+            else:
+                for file in staged.files:
+                    with staged.filesystem.open_input_file(file) as content:
+                        self._client.load_table_from_file(content, temporary, job_config=config).result()
+            loaded = int(self._client.get_table(temporary, retry=RETRY).num_rows or 0)
+            if loaded != staged.rows:
+                raise JobError(f"intermediate.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again")
+            yield self._name("intermediate", name)
+        finally:
+            self._client.delete_table(temporary, not_found_ok=True, retry=RETRY)
+
+
+def merge_sql(target: str, staged: str, table: ResultTable, is_whole: bool) -> str:
+    """The publishing statement. `target` and `staged` are quoted names; @read_until is bound by the caller."""
+    columns = [_quoted(name) for name in table.columns]
+    key = [_quoted(name) for name in table.key]
+    state = [name for name in columns if name not in key]
+    is_ours = f"ifnull(t.`{RAW_EXTRACTED_AT}` <= @read_until, true)"
+    lines = [
+        f"merge {target} as t using {staged} as s on {' and '.join(f't.{name} = s.{name}' for name in key)}",
+        f"when matched and s.{IS_DELETED} and {is_ours} then delete",
+        f"when matched and not s.{IS_DELETED} and {is_ours}",
+        f"  and ({' or '.join(f't.{name} is distinct from s.{name}' for name in state)})",
+        f"  then update set {', '.join(f'{name} = s.{name}' for name in state)}",
+        f"when not matched and not s.{IS_DELETED}",
+        f"  then insert ({', '.join(columns)}) values ({', '.join(f's.{name}' for name in columns)})",
+    ]
+    if is_whole:
+        lines.append(f"when not matched by source and {is_ours} then delete")
+    return "\n".join(lines)
+
+
+def _quoted(name: str) -> str:
+    return f"`{name}`"
+
+
+def _timestamp(moment: datetime) -> str:
+    """A literal for a row restriction, which takes no parameters."""
+    return f"TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00:00'"
+
+
+def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """`batch` in exactly `schema`; a column that raw does not have is null."""
+    columns = [
+        batch.column(field.name).cast(field.type)
+        if field.name in batch.schema.names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _write_parquet(batches: Iterator[pa.Table], schema: pa.Schema, filesystem: fs.FileSystem, prefix: str) -> int:
+    """Write `batches` as `<prefix>-<n>.parquet` files. Returns the number of rows."""
+    total, number, writer = 0, 0, None
+    pending: list[pa.Table] = []
+
+    def flush() -> None:
+        nonlocal writer
+        if not pending:
+            return
+        if writer is None:
+            writer = pq.ParquetWriter(f"{prefix}-{number:04}.parquet", schema, filesystem=filesystem)
+        writer.write_table(pa.concat_tables(pending))
+        pending.clear()
+
+    for batch in batches:
+        pending.append(batch)
+        total += batch.num_rows
+        if sum(part.num_rows for part in pending) >= ROWS_PER_GROUP:
+            flush()
+        if total >= (number + 1) * ROWS_PER_FILE and writer is not None:
+            flush()
+            writer.close()
+            writer, number = None, number + 1
+    flush()
+    if writer is not None:
+        writer.close()
+    return total
