@@ -1,7 +1,7 @@
 {# Exact to the cent: whole cents times a rate of 9 decimals fit NUMERIC's 9 decimals, so the only rounding is this one, half away from zero.
    `round(amount * rate, 2)` would round twice on BigQuery, whose products are already cut to 9 decimals. #}
 {% macro to_usd(amount, rate) -%}
-    round(round({{ amount }} * 100 * {{ rate }}, 0) / 100, 2)
+    round(round({{ amount }} * 100 * {{ rate }}, 0) * cast('0.01' as {{ dbt.type_numeric() }}), 2)
 {%- endmacro %}
 
 

@@ -15,7 +15,7 @@ business_days as (
     select
         quoted.currency,
         quoted.rate_date,
-        round(dollar.units_per_eur / quoted.units_per_eur, 9) as fx_rate_usd
+        cast(round(dollar.units_per_eur / quoted.units_per_eur, 9) as {{ dbt.type_numeric() }}) as fx_rate_usd
     from quoted
     inner join dollar on quoted.rate_date = dollar.rate_date
     union all
