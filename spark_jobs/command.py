@@ -50,7 +50,7 @@ def main(
         finally:
             spark.stop()
     except Exception as error:
-        if not isinstance(error, JobError | ValueError):
+        if not isinstance(error, JobError | ValueError | RetryError | requests.ConnectionError | GoogleAuthError):
             traceback.print_exc()
         progress.say(f"{name}: failed: {reason(error, endpoint)}")
         return 1

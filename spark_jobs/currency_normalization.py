@@ -26,6 +26,7 @@ from spark_jobs.tables import (
     PAYMENTS,
     RAW_EXTRACTED_AT,
     ResultTable,
+    currency_code,
     is_live,
 )
 
@@ -46,8 +47,8 @@ def rate_calendar(rates: DataFrame) -> DataFrame:
     Returns:
         currency STRING, day DATE, fx_rate_date DATE (the business day), fx_rate_usd DECIMAL(18,9) (USD per unit).
     """
-    quotes = rates.where("units_per_eur > 0").select(
-        "currency", F.col("rate_date").alias("fx_rate_date"), F.col("units_per_eur").cast(RATE).alias("_units")
+    quotes = rates.where("units_per_eur > 0 and currency <> 'EUR'").select(
+        currency_code(), F.col("rate_date").alias("fx_rate_date"), F.col("units_per_eur").cast(RATE).alias("_units")
     )
     dollars = quotes.where("currency = 'USD'").select("fx_rate_date", F.col("_units").alias("_dollars"))
     euros = dollars.select(
@@ -74,7 +75,7 @@ def convert_orders(orders: DataFrame, calendar: DataFrame) -> DataFrame:
     amounts = ("subtotal_amount", "shipping_amount", "tax_amount", "discount_amount", "total_amount")
     rows = orders.where(is_live()).select(
         F.col("id").alias("order_id"),
-        _currency(),
+        currency_code(),
         F.to_date("created_at").alias("order_date"),
         *amounts,
         F.col(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
@@ -92,7 +93,7 @@ def convert_items(items: DataFrame, orders: DataFrame, calendar: DataFrame) -> D
         .select(
             F.col("id").alias("order_item_id"),
             "order_id",
-            _currency(),
+            currency_code(),
             "order_date",
             *amounts,
             F.col(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
@@ -108,7 +109,7 @@ def convert_payments(payments: DataFrame, calendar: DataFrame) -> DataFrame:
         "event_key",
         "payment_id",
         "order_id",
-        _currency(),
+        currency_code(),
         F.to_date("created_at").alias("payment_date"),
         *amounts,
         RAW_EXTRACTED_AT,
@@ -147,10 +148,6 @@ def _rate_scope(job: Job, result: ResultTable, calendar: DataFrame, date_column:
         return stale(stored, calendar, date_column)
 
     return touched
-
-
-def _currency() -> Column:
-    return F.upper(F.trim("currency")).alias("currency")
 
 
 def _with_rate(rows: DataFrame, calendar: DataFrame, date_column: str) -> DataFrame:

@@ -13,7 +13,14 @@ from pyspark.sql import functions as F
 
 from spark_jobs.command import main
 from spark_jobs.incremental import Run
-from spark_jobs.tables import EXTRACTED_AT, INT_PAYMENTS_DEDUPLICATED, PAYMENTS, RAW_EXTRACTED_AT, is_live
+from spark_jobs.tables import (
+    EXTRACTED_AT,
+    INT_PAYMENTS_DEDUPLICATED,
+    PAYMENTS,
+    RAW_EXTRACTED_AT,
+    currency_code,
+    is_live,
+)
 
 # The total order of an event's rows. Structs compare field by field, nulls first, and `id` ends every tie.
 EVENT_ORDER = ("event_timestamp", "created_at", "id")
@@ -87,7 +94,8 @@ def _event_id() -> Column:
 
 
 def _state(name: str) -> Column:
-    return _event_id().alias(name) if name == "event_id" else F.col(name)
+    normalized = {"event_id": _event_id().alias("event_id"), "currency": currency_code()}
+    return normalized.get(name, F.col(name))
 
 
 def _event(first: Column, last: Column, rows: Column) -> Column:

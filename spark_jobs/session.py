@@ -72,7 +72,7 @@ def delta_jars() -> list[Path]:
     for name in ("delta-spark_", "delta-storage-"):
         jars = sorted(JARS_DIR.glob(f"{name}*.jar"))
         if not jars:
-            raise JobError(f"no {name}*.jar in {JARS_DIR}: install them with `make bootstrap`, or set DELTA_JARS_DIR")
+            raise JobError(f"no {name}*.jar in {JARS_DIR}: install them with `make install`, or set DELTA_JARS_DIR")
         found.append(jars[-1].resolve())
     return found
 

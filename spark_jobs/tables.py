@@ -145,3 +145,8 @@ INT_SELLER_TIER_SCD2 = ResultTable(
 def is_live() -> Column:
     """Whether a raw row still exists in the source: never deleted, or landed anew since."""
     return F.col(DELETED_AT).isNull() | (F.col(EXTRACTED_AT) > F.col(DELETED_AT))
+
+
+def currency_code() -> Column:
+    """The row's currency as the ECB writes it."""
+    return F.upper(F.trim("currency")).alias("currency")

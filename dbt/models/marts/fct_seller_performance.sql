@@ -1,0 +1,62 @@
+with items as (
+    select * from {{ ref('int_order_items_enriched') }}
+),
+
+-- A user may stop being a seller; what was sold stays.
+sellers as (
+    select user_id as seller_id from {{ ref('stg_marketplace__users') }}
+    where user_type in ('seller', 'both')
+    union distinct
+    select seller_id from items
+),
+
+sales as (
+    select
+        seller_id,
+        coalesce(sum(gmv_usd), 0) as gmv_usd,
+        count(distinct order_id) as order_count,
+        count(distinct case when gmv_usd is not null then order_id end) as valued_order_count,
+        sum(quantity) as units
+    from items
+    where is_gmv
+    group by seller_id
+),
+
+-- Approved reviews of the seller's products: what a visitor of the shop sees.
+ratings as (
+    select
+        products.seller_id,
+        count(*) as review_count,
+        cast(round(avg(reviews.rating), 2) as {{ dbt.type_numeric() }}) as average_rating
+    from {{ ref('stg_marketplace__reviews') }} as reviews
+    inner join {{ ref('stg_marketplace__products') }} as products on reviews.product_id = products.product_id
+    where reviews.status = 'approved'
+    group by products.seller_id
+),
+
+tiers as (
+    select * from {{ ref('int_seller_tier_scd2') }}
+    where is_current
+),
+
+performance as (
+    select
+        sellers.seller_id,
+        coalesce(sales.gmv_usd, 0) as gmv_usd,
+        coalesce(sales.order_count, 0) as order_count,
+        coalesce(sales.units, 0) as units,
+        case
+            when sales.valued_order_count > 0
+                then cast(round(sales.gmv_usd / sales.valued_order_count, 2) as {{ dbt.type_numeric() }})
+        end as average_order_value_usd,
+        ratings.average_rating,
+        coalesce(ratings.review_count, 0) as review_count,
+        tiers.tier as current_tier,
+        tiers.valid_from as tier_since
+    from sellers
+    left join sales on sellers.seller_id = sales.seller_id
+    left join ratings on sellers.seller_id = ratings.seller_id
+    left join tiers on sellers.seller_id = tiers.seller_id
+)
+
+select * from performance

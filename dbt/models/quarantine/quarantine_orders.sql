@@ -1,0 +1,40 @@
+{{ config(alias='orders') }}
+
+with orders as (
+    select * from {{ ref('int_orders_enriched') }}
+),
+
+orders_usd as (
+    select * from {{ ref('int_orders_usd') }}
+),
+
+reasons as (
+    select
+        order_id,
+        'missing_fx_rate' as reason,
+        concat(currency, ' has no rate on ', coalesce(cast(order_date as string), 'an unknown date')) as detail
+    from orders_usd
+    where is_fx_missing
+    union all
+    select
+        order_id,
+        'total_mismatch' as reason,
+        concat(
+            'total ', cast(total_amount as string),
+            ' is not subtotal ', cast(subtotal_amount as string),
+            ' + shipping ', cast(coalesce(shipping_amount, 0) as string),
+            ' + tax ', cast(coalesce(tax_amount, 0) as string),
+            ' - discount ', cast(coalesce(discount_amount, 0) as string)
+        ) as detail
+    from orders
+    where is_total_mismatch
+    union all
+    select
+        order_id,
+        'missing_order_date' as reason,
+        'created_at is null: the order is on no day and in no month' as detail
+    from orders
+    where order_date is null
+),
+
+{{ quarantined('reasons', 'order_id', source('marketplace', 'orders')) }}

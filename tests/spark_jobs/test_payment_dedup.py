@@ -1,0 +1,102 @@
+"""The rules of a payment event, each on a table small enough to see."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from spark_jobs.payment_dedup import deduplicate
+from spark_jobs.tables import INT_PAYMENTS_DEDUPLICATED, PAYMENTS, SPARK_TYPES
+from tests.spark_jobs.marketplace import Row, at, frame, rows_of
+
+ONE, TWO, THREE = at("2026-03-01 10:00"), at("2026-03-01 10:01"), at("2026-03-01 10:02")
+
+
+def events(spark: SparkSession, *payments: Row) -> dict[str, Row]:
+    return {row["event_key"]: row for row in rows_of(deduplicate(frame(spark, PAYMENTS, list(payments))))}
+
+
+def payment(id_: str, event_id: str | None = "e", when: Any = ONE, **columns: Any) -> Row:
+    return {"id": id_, "event_id": event_id, "event_timestamp": when, "created_at": ONE} | columns
+
+
+def test_the_columns_are_the_contract(spark: SparkSession) -> None:
+    found = deduplicate(frame(spark, PAYMENTS, []))
+    assert found.dtypes == [(name, SPARK_TYPES[type_]) for name, type_ in INT_PAYMENTS_DEDUPLICATED.columns.items()]
+
+
+def test_replays_keep_the_first_rows_identity_and_the_last_rows_state(spark: SparkSession) -> None:
+    found = events(
+        spark,
+        payment("b", when=TWO, created_at=TWO, status="completed", amount=Decimal("2.50"), currency=" eur "),
+        payment("a", when=ONE, created_at=ONE, status="pending", amount=Decimal("1.50"), currency="USD"),
+        payment("alone", event_id="other", status="failed"),
+    )
+    assert set(found) == {"e", "other"}
+    event = found["e"]
+    assert (event["payment_id"], event["created_at"], event["first_seen_at"]) == ("a", ONE, ONE)
+    assert (event["status"], event["amount"], event["currency"]) == ("completed", Decimal("2.50"), "EUR")
+    assert (event["duplicate_count"], event["last_seen_at"]) == (1, TWO)
+    assert (found["other"]["payment_id"], found["other"]["duplicate_count"]) == ("alone", 0)
+
+
+@pytest.mark.parametrize("blank", [None, "", "   "])
+def test_a_payment_without_an_event_id_is_its_own_event(spark: SparkSession, blank: str | None) -> None:
+    found = events(spark, payment("a", blank), payment("b", blank))
+    assert {key: (row["payment_id"], row["event_id"]) for key, row in found.items()} == {
+        "payment:a": ("a", None),
+        "payment:b": ("b", None),
+    }
+
+
+def test_an_event_id_is_compared_without_the_blanks_round_it(spark: SparkSession) -> None:
+    found = events(spark, payment("a", " e"), payment("b", "e ", TWO))
+    assert [(row["payment_id"], row["event_id"], row["duplicate_count"]) for row in found.values()] == [("a", "e", 1)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "first", "last"),
+    [
+        ([payment("a", when=None, created_at=THREE), payment("b", when=ONE)], "a", "b"),
+        ([payment("a", created_at=None), payment("b", created_at=ONE)], "a", "b"),
+        ([payment("a", created_at=TWO), payment("b", created_at=ONE)], "b", "a"),
+        ([payment("10"), payment("9")], "10", "9"),
+    ],
+    ids=["no event time comes first", "then no creation time", "then the earlier creation", "then the id as text"],
+)
+def test_the_order_is_total(spark: SparkSession, rows: list[Row], first: str, last: str) -> None:
+    event = events(spark, *({**row, "status": row["id"]} for row in rows))["e"]
+    assert (event["payment_id"], event["status"]) == (first, last)
+
+
+def test_a_row_without_an_event_time_is_seen_when_it_was_created(spark: SparkSession) -> None:
+    event = events(spark, payment("a", when=None, created_at=TWO), payment("b", when=None, created_at=THREE))["e"]
+    assert (event["first_seen_at"], event["last_seen_at"]) == (TWO, THREE)
+
+
+def test_a_late_earlier_row_takes_over_the_identity(spark: SparkSession) -> None:
+    rows = [payment("b", when=TWO), payment("c", when=THREE)]
+    assert events(spark, *rows)["e"]["payment_id"] == "b"
+    assert events(spark, *rows, payment("z", when=ONE))["e"]["payment_id"] == "z"
+
+
+def test_deleted_rows_count_only_for_the_watermark(spark: SparkSession) -> None:
+    day = {number: at(f"2026-04-0{number}") for number in (1, 2, 3)}
+    gone = {"_airbyte_extracted_at": day[3], "_deleted_at": day[3]}
+    back = {"_airbyte_extracted_at": day[2], "_deleted_at": day[1]}
+    found = events(
+        spark,
+        payment("a", when=ONE, **gone),
+        payment("b", when=TWO, _airbyte_extracted_at=day[1]),
+        payment("c", "gone", **gone),
+        payment("d", "gone too", **gone),
+        payment("e", "gone too", **gone),
+        payment("f", "back", **back),
+    )
+    assert set(found) == {"e", "back"}
+    assert (found["e"]["payment_id"], found["e"]["duplicate_count"]) == ("b", 0)
+    assert found["e"]["_raw_extracted_at"] == day[3]
+    assert found["back"]["_raw_extracted_at"] == day[2]
