@@ -54,11 +54,12 @@ enriched as (
         orders.status not in ('pending', 'cancelled') as is_gmv,
         orders.status = 'refunded' as is_refunded,
         orders_usd.is_fx_missing or coalesce(item_totals.items_without_rate, 0) > 0 as is_fx_missing,
-        orders.total_amount
-        <> orders.subtotal_amount
-        + coalesce(orders.shipping_amount, 0)
-        + coalesce(orders.tax_amount, 0)
-        - coalesce(orders.discount_amount, 0) as is_total_mismatch,
+        orders.total_amount is distinct from (
+            orders.subtotal_amount
+            + coalesce(orders.shipping_amount, 0)
+            + coalesce(orders.tax_amount, 0)
+            - coalesce(orders.discount_amount, 0)
+        ) as is_total_mismatch,
         orders.confirmed_at,
         orders.shipped_at,
         orders.delivered_at

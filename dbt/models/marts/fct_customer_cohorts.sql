@@ -8,7 +8,7 @@ with orders as (
 ),
 
 -- A customer belongs to the month of the first order that counts.
-cohorts as (
+first_orders as (
     select
         buyer_id,
         min(order_month) as cohort_month
@@ -16,33 +16,57 @@ cohorts as (
     group by buyer_id
 ),
 
-sizes as (
+cohorts as (
     select
         cohort_month,
         count(*) as cohort_customers
-    from cohorts
+    from first_orders
     group by cohort_month
 ),
 
-monthly as (
+last_month as (
+    select max(order_month) as order_month from orders
+),
+
+-- Each cohort has a row for each month since, up to the last month with an order: a month in which nobody came back is a zero, not a gap.
+calendar as (
     select
         cohorts.cohort_month,
-        {{ months_between('cohorts.cohort_month', 'orders.order_month') }} as months_since_first_order,
+        cohorts.cohort_customers,
+        n as months_since_first_order
+    from cohorts
+    cross join last_month
+    {{ cross_join_numbers(months_between('cohorts.cohort_month', 'last_month.order_month')) }}
+),
+
+activity as (
+    select
+        first_orders.cohort_month,
+        {{ months_between('first_orders.cohort_month', 'orders.order_month') }} as months_since_first_order,
         count(distinct orders.buyer_id) as customers,
         count(*) as orders,
-        coalesce(sum(orders.gmv_usd), 0) as gmv_usd
+        sum(orders.gmv_usd) as gmv_usd
     from orders
-    inner join cohorts on orders.buyer_id = cohorts.buyer_id
+    inner join first_orders on orders.buyer_id = first_orders.buyer_id
     group by cohort_month, months_since_first_order
 ),
 
 retained as (
     select
-        monthly.*,
-        sizes.cohort_customers,
-        cast(round(monthly.customers / sizes.cohort_customers, 4) as {{ dbt.type_numeric() }}) as retention_rate
-    from monthly
-    inner join sizes on monthly.cohort_month = sizes.cohort_month
+        calendar.cohort_month,
+        calendar.months_since_first_order,
+        coalesce(activity.customers, 0) as customers,
+        coalesce(activity.orders, 0) as orders,
+        coalesce(activity.gmv_usd, 0) as gmv_usd,
+        calendar.cohort_customers,
+        cast(
+            round(coalesce(activity.customers, 0) / calendar.cohort_customers, 4) as {{ dbt.type_numeric() }}
+        ) as retention_rate
+    from calendar
+    left join activity
+        on
+            calendar.cohort_month = activity.cohort_month
+            and calendar.months_since_first_order = activity.months_since_first_order
 )
 
 select * from retained

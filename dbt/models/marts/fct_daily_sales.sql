@@ -1,5 +1,5 @@
 with items as (
-    select * from {{ ref('int_order_items_enriched') }}
+    select * from {{ ref('fct_order_items') }}
     where is_gmv and order_date is not null
 ),
 

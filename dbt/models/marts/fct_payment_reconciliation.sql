@@ -1,3 +1,11 @@
+{{ config(
+    materialized='incremental',
+    unique_key='order_id',
+    on_schema_change='fail',
+    cluster_by=['order_date'],
+    post_hook="{{ delete_dead_keys('order_id', ref('fct_orders')) }}"
+) }}
+
 with orders as (
     select * from {{ ref('fct_orders') }}
 ),
@@ -55,4 +63,4 @@ reconciled as (
     from compared
 )
 
-select * from reconciled
+{{ select_changed('reconciled', 'order_id') }}

@@ -1,5 +1,5 @@
 with items as (
-    select * from {{ ref('int_order_items_enriched') }}
+    select * from {{ ref('fct_order_items') }}
 ),
 
 -- A user may stop being a seller; what was sold stays.

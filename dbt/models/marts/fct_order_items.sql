@@ -1,4 +1,4 @@
-{{ config(tags=['light'], materialized='view') }}
+{{ config(materialized='view') }}
 
 with items as (
     select * from {{ ref('stg_marketplace__order_items') }}
@@ -17,7 +17,7 @@ products as (
 ),
 
 -- Items whose order has not landed wait in quarantine.order_items.
-enriched as (
+described as (
     select
         items.order_item_id,
         items.order_id,
@@ -38,4 +38,4 @@ enriched as (
     left join products on items.product_id = products.product_id
 )
 
-select * from enriched
+select * from described
