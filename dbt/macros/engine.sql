@@ -74,3 +74,13 @@
 {% macro default__row_as_json(alias) -%}
     to_json_string({{ alias }})
 {%- endmacro %}
+
+
+{# An amount as text, with two decimals. #}
+{% macro money_text(amount) -%}
+    {{ return(adapter.dispatch('money_text')(amount)) }}
+{%- endmacro %}
+
+{% macro default__money_text(amount) -%}
+    format('%.2f', {{ amount }})
+{%- endmacro %}

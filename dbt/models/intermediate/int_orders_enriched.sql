@@ -35,6 +35,7 @@ enriched as (
         orders.order_date,
         orders.created_at as ordered_at,
         orders.shipping_country,
+        orders.shipping_country is null as is_shipping_country_missing,
         -- Where it goes; unknown or no country: where the buyer lives.
         coalesce(shipping.region, home.region, 'Unknown') as region,
         orders.currency,

@@ -20,11 +20,11 @@ reasons as (
         order_id,
         'total_mismatch' as reason,
         concat(
-            'total ', cast(total_amount as string),
-            ' is not subtotal ', cast(subtotal_amount as string),
-            ' + shipping ', cast(coalesce(shipping_amount, 0) as string),
-            ' + tax ', cast(coalesce(tax_amount, 0) as string),
-            ' - discount ', cast(coalesce(discount_amount, 0) as string)
+            'total ', {{ money_text('total_amount') }},
+            ' is not subtotal ', {{ money_text('subtotal_amount') }},
+            ' + shipping ', {{ money_text('coalesce(shipping_amount, 0)') }},
+            ' + tax ', {{ money_text('coalesce(tax_amount, 0)') }},
+            ' - discount ', {{ money_text('coalesce(discount_amount, 0)') }}
         ) as detail
     from orders
     where is_total_mismatch
