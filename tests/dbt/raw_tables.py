@@ -38,14 +38,18 @@ COLUMNS: dict[str, dict[str, str]] = {
         "is_active": "BOOL",
         "created_at": "TIMESTAMP",
     },
-    "products": {"id": "STRING", "seller_id": "STRING", "category_id": "INT64", "title": "STRING", "description": "STRING"}
+    "products": {
+        "id": "STRING",
+        "seller_id": "STRING",
+        "category_id": "INT64",
+        "title": "STRING",
+        "description": "STRING",
+    }
     | {"price_amount": "NUMERIC", "price_currency": "STRING", "quantity_available": "INT64", "status": "STRING"}
     | {"tags": "JSON", "attributes": "JSON"}
     | dict.fromkeys(("created_at", "updated_at", "published_at"), "TIMESTAMP"),
     "orders": dict.fromkeys(("id", "order_number", "buyer_id", "status"), "STRING")
-    | dict.fromkeys(
-        ("subtotal_amount", "shipping_amount", "tax_amount", "discount_amount", "total_amount"), "NUMERIC"
-    )
+    | dict.fromkeys(("subtotal_amount", "shipping_amount", "tax_amount", "discount_amount", "total_amount"), "NUMERIC")
     | dict.fromkeys(("currency", "shipping_country", "shipping_city", "shipping_postal_code"), "STRING")
     | {"created_at": "TIMESTAMP", "updated_at": "TIMESTAMP", "confirmed_at": "DATETIME"}
     | {"shipped_at": "TIMESTAMP", "delivered_at": "TIMESTAMP"},
@@ -92,7 +96,9 @@ def replace(client: bigquery.Client, tables: Mapping[str, Iterable[Row]]) -> Non
         client.delete_table(target, not_found_ok=True)
         client.create_table(bigquery.Table(target, schema=config.schema))
         if lines:
-            client.load_table_from_file(io.BytesIO("\n".join(lines).encode()), target, job_config=config).result(timeout=60)
+            client.load_table_from_file(io.BytesIO("\n".join(lines).encode()), target, job_config=config).result(
+                timeout=60
+            )
 
 
 def _text(value: Any) -> Any:

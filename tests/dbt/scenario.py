@@ -70,7 +70,9 @@ def payment(id: str, order_id: str, status: str, amount: str, currency: str, at:
     return names | {"amount": amount, "currency": currency, "created_at": at} | columns
 
 
-def tier(id: int, user_id: str, tier: str, start: str, end: str | None = None, created: str | None = None) -> dict[str, Any]:
+def tier(
+    id: int, user_id: str, tier: str, start: str, end: str | None = None, created: str | None = None
+) -> dict[str, Any]:
     """A tier row from the start of a day to the start of another, or open."""
     times = {"effective_from": f"{start}T00:00:00Z", "effective_to": end and f"{end}T00:00:00Z"}
     return times | {"id": id, "user_id": user_id, "tier": tier, "created_at": f"{created or start}T00:00:00Z"}
