@@ -1,0 +1,8 @@
+"""`python -m airbyte.connectors.destination_bigquery`."""
+
+import sys
+
+from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
+from airbyte.connectors.protocol import main
+
+sys.exit(main(DestinationBigQuery()))

@@ -1,0 +1,91 @@
+"""From a stream's JSON schema to BigQuery columns, as Airbyte's typed tables have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airbyte.connectors.protocol import ConfigError, Json
+
+# What every landed row carries beside the source's columns.
+AIRBYTE_COLUMNS = {
+    "_airbyte_raw_id": "STRING",
+    "_airbyte_extracted_at": "TIMESTAMP",
+    "_airbyte_meta": "JSON",
+    "_airbyte_generation_id": "INT64",
+}
+
+_BY_AIRBYTE_TYPE = {
+    "big_number": "NUMERIC",
+    "big_integer": "NUMERIC",
+    "timestamp_with_timezone": "TIMESTAMP",
+    "timestamp_without_timezone": "DATETIME",
+    "integer": "INT64",
+}
+_BY_TYPE = {
+    "string": "STRING",
+    "integer": "INT64",
+    "boolean": "BOOL",
+    "number": "FLOAT64",
+    "object": "JSON",
+    "array": "JSON",
+}
+
+# The text of a value as DuckDB reads it; BigQuery's ranges are narrower than DuckDB's.
+_DUCKDB = {
+    "INT64": "bigint",
+    "BOOL": "boolean",
+    "FLOAT64": "double",
+    "NUMERIC": "decimal(38,9)",
+    "DATE": "date",
+    "DATETIME": "timestamp",
+    "TIMESTAMP": "timestamptz",
+}
+_RANGES = {
+    "DATE": "between date '0001-01-01' and date '9999-12-31'",
+    "DATETIME": "between timestamp '0001-01-01' and timestamp '9999-12-31 23:59:59.999999'",
+    "TIMESTAMP": "between timestamptz '0001-01-01 00:00:00+00' and timestamptz '9999-12-31 23:59:59.999999+00'",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and its BigQuery type."""
+
+    name: str
+    type: str
+
+    @property
+    def duckdb_type(self) -> str | None:
+        """What the value's text is cast to; None for text and JSON, which are taken as they are."""
+        return _DUCKDB.get(self.type)
+
+    def cast(self, text: str) -> str:
+        """A SQL expression: the value of the expression `text`, or null when it is none of the type."""
+        if self.duckdb_type is None:
+            return f"{text}::varchar"
+        value = f"try_cast({text} as {self.duckdb_type})"
+        if self.type in _RANGES:
+            return f"case when {value} {_RANGES[self.type]} then {value} end"
+        return value
+
+
+def columns(stream: str, properties: Mapping[str, Json]) -> list[Column]:
+    """The stream's columns. Raises ConfigError on a name that BigQuery or this destination cannot take."""
+    found = []
+    for name, schema in properties.items():
+        if name.lower() in AIRBYTE_COLUMNS or not name.isidentifier():
+            raise ConfigError(f"stream {stream}: {name!r} cannot be a column name here: rename it at the source")
+        found.append(Column(name, bigquery_type(schema)))
+    return found
+
+
+def bigquery_type(schema: Json) -> str:
+    """The BigQuery type of a property."""
+    if schema.get("airbyte_type") in _BY_AIRBYTE_TYPE:
+        return _BY_AIRBYTE_TYPE[schema["airbyte_type"]]
+    kinds = schema.get("type", "string")
+    kinds = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+    if kinds == ["string"]:
+        return {"date": "DATE", "date-time": "TIMESTAMP"}.get(schema.get("format", ""), "STRING")
+    return _BY_TYPE.get(kinds[0], "JSON") if len(kinds) == 1 else "JSON"

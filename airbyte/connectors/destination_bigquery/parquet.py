@@ -1,0 +1,80 @@
+"""RECORD lines to Parquet files with typed columns, by DuckDB: no Python object is made for a record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from airbyte.connectors.destination_bigquery.columns import Column
+from airbyte.connectors.protocol import ConfiguredStream
+
+# One record may be this large; DuckDB keeps two of this size a thread.
+MAXIMUM_RECORD_BYTES = 16 << 20
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that stays small and reads nothing but the files it is given."""
+    return duckdb.connect(
+        config={
+            "threads": 2,
+            "memory_limit": "256MB",
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+
+
+def convert(
+    engine: duckdb.DuckDBPyConnection, lines: Path, target: Path, stream: ConfiguredStream, columns: Sequence[Column]
+) -> None:
+    """Write the Parquet file `target` from a file of RECORD lines of one stream.
+
+    A value that its column's type cannot hold becomes null and is named in `_airbyte_meta.changes`, as in Airbyte's typed tables. JSON columns are text.
+    """
+    # Names are identifiers (columns.columns checked them); values never become part of the statement.
+    wanted = ", ".join(f'"{c.name}" {"json" if c.type == "JSON" else "varchar"}' for c in columns)
+    select = [f'{c.cast(_value(c))} as "{c.name}"' for c in columns]
+    select += [
+        f"{_raw_id(stream, columns)} as _airbyte_raw_id",
+        "make_timestamptz(record.emitted_at * 1000) as _airbyte_extracted_at",
+        f"{_meta(stream, columns)} as _airbyte_meta",
+        f"{stream.generation_id}::bigint as _airbyte_generation_id",
+    ]
+    engine.execute(
+        f"copy (select {', '.join(select)} from read_json('{_quoted(lines)}', format = 'newline_delimited', "
+        f"columns = {{'record': 'struct(data struct({wanted}), emitted_at bigint)'}}, maximum_object_size = {MAXIMUM_RECORD_BYTES})) "
+        f"to '{_quoted(target)}' (format parquet, compression lz4_raw)"
+    )
+
+
+def _value(column: Column) -> str:
+    return f'record.data."{column.name}"'
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _raw_id(stream: ConfiguredStream, columns: Sequence[Column]) -> str:
+    """One id a record; where rows are appended it is made of the content, so that a record sent twice is landed once."""
+    if stream.destination_sync_mode != "append":
+        return "uuid()::varchar"
+    fields = ", ".join(f"coalesce({_value(c)}::varchar, chr(0))" for c in columns)
+    return f"md5(concat_ws(chr(1), {fields}))"
+
+
+def _meta(stream: ConfiguredStream, columns: Sequence[Column]) -> str:
+    bad = {c.name: f"({_value(c)} is not null and {c.cast(_value(c))} is null)" for c in columns if c.duckdb_type}
+    clean = json.dumps({"sync_id": stream.sync_id, "changes": []})
+    if not bad:
+        return f"'{clean}'"
+    change = '{{"field": "{}", "change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}}'
+    changes = ", ".join(f"case when {test} then '{change.format(name)}' end" for name, test in bad.items())
+    return (
+        f"case when {' or '.join(bad.values())} "
+        f"then '{{\"sync_id\": {stream.sync_id}, \"changes\": [' || concat_ws(', ', {changes}) || ']}}' else '{clean}' end"
+    )

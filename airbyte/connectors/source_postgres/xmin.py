@@ -1,0 +1,99 @@
+"""Which row versions a sync has not seen yet, told by the transactions that wrote them.
+
+PostgreSQL stamps every row version with its transaction (`xmin`). A snapshot's xmin is the oldest transaction that was still
+running when it was taken: whatever was not visible then was written by it or a later one. A transaction is visible whole or not at
+all, so the ones at or after that bound whose rows were already emitted are simply listed. Subtransactions have numbers of their own, later than their
+parent's, so both rules hold for them too. Rule and alternatives: docs/decisions/0002-xmin-replication.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from airbyte.connectors.protocol import Json
+
+_WRAP = 1 << 32
+# age() is a signed 32-bit distance; a state older than that cannot be compared and everything is read anew.
+_COMPARABLE = 1 << 31
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The snapshot a sync reads: its oldest running and its next transaction (64 bits), and whose they are."""
+
+    oldest_running: int
+    next_transaction: int
+    cluster: str
+
+    @classmethod
+    def of(cls, connection: psycopg.Connection[Any]) -> Snapshot:
+        """The connection's snapshot; it stays the same to the end of the transaction."""
+        row = connection.execute(
+            "select pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, "
+            "has_function_privilege('pg_control_system()', 'execute') from pg_current_snapshot() as s"
+        ).fetchone()
+        assert row is not None
+        cluster = ""
+        if row[2]:
+            found = connection.execute("select system_identifier::text from pg_control_system()").fetchone()
+            cluster = found[0] if found else ""
+        return cls(row[0], row[1], cluster)
+
+
+@dataclass(frozen=True)
+class XminState:
+    """How far a stream was read.
+
+    Attributes:
+        oldest_running: everything written by an earlier transaction (64 bits) was emitted.
+        seen: transactions (32 bits) from there on that were emitted too.
+        cluster: the cluster that the numbers belong to.
+        emitted_at: the time (ms) stamped on the last sync's records; the next one's is later.
+    """
+
+    oldest_running: int
+    seen: tuple[int, ...]
+    cluster: str
+    emitted_at: int
+
+    def as_json(self) -> Json:
+        """What the platform keeps."""
+        return {"state_type": "xmin", "version": 1} | asdict(self)
+
+    @classmethod
+    def from_json(cls, state: Json) -> XminState | None:
+        """The kept state; None when there is none or it is another method's."""
+        if state.get("state_type") != "xmin":
+            return None
+        return cls(
+            int(state["oldest_running"]),
+            tuple(int(x) for x in state.get("seen", ())),
+            state.get("cluster", ""),
+            int(state.get("emitted_at", 0)),
+        )
+
+
+def unseen(state: XminState | None, now: Snapshot) -> sql.Composable | None:
+    """The condition on rows that `state` has not seen; None when all must be read.
+
+    All are read on the first sync, from another cluster, from one whose clock of transactions was set back (a restore), and after 2^31
+    transactions without a sync.
+    """
+    if state is None or state.cluster != now.cluster:
+        return None
+    if not 0 <= now.next_transaction - state.oldest_running < _COMPARABLE:
+        return None
+    condition: sql.Composable = since(state.oldest_running)
+    if state.seen:
+        text: LiteralString = " and not (xmin::text = any({seen}::text[]))"
+        condition += sql.SQL(text).format(seen=sql.Literal([str(x) for x in state.seen]))
+    return condition
+
+
+def since(transaction: int) -> sql.Composed:
+    """The condition on row versions written by `transaction` (64 bits) or a later one."""
+    return sql.SQL("age(xmin) <= age({bound}::xid)").format(bound=sql.Literal(str(transaction % _WRAP)))

@@ -1,0 +1,454 @@
+"""The HTTP side: routes of the public API, their answers, and errors as Airbyte words them.
+
+Every answer of success is 200 with JSON: the SDK takes nothing else (a 201 is an error to it).
+"""
+
+from __future__ import annotations
+
+import datetime
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from airbyte.server import catalog, programs
+from airbyte.server.credentials import TOKEN_SECONDS, Credentials
+from airbyte.server.jobs import Jobs
+from airbyte.server.models import (
+    ActorBody,
+    ActorPatch,
+    ConnectionBody,
+    ConnectionPatch,
+    JobBody,
+    StreamBody,
+    WorkspaceBody,
+)
+from airbyte.server.programs import DESTINATIONS, SOURCES, ConnectorFailure, Definition
+from airbyte.server.store import CONNECTION, DESTINATION, SOURCE, WORKSPACE, Busy, Store
+
+Json = dict[str, Any]
+PREFIX = "/api/public/v1"
+JOB_TYPES = ("sync",)
+
+
+class Problem(HTTPException):
+    """An error answer: status and one sentence."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        """`detail` is shown to the caller."""
+        super().__init__(status, detail)
+
+
+def create(folder: Path, credentials: Credentials) -> FastAPI:
+    """The application on the data directory `folder`."""
+    store = Store(folder)
+    jobs = Jobs(store, folder)
+    if not store.list(WORKSPACE):
+        store.create(WORKSPACE, {"name": "Default Workspace"})
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> Any:
+        jobs.recover()
+        yield
+        for job in store.jobs():
+            jobs.cancel(job)
+
+    app = FastAPI(title="Airbyte public API", version="1", lifespan=lifespan, docs_url="/docs", redoc_url=None)
+    app.add_exception_handler(HTTPException, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ConnectorFailure, _connector_failure)
+    app.add_exception_handler(catalog.CatalogError, _unprocessable)
+
+    def authorized(request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not credentials.is_valid(token):
+            raise Problem(401, "a valid access token is needed: POST /applications/token with your client credentials")
+
+    open_routes = APIRouter()
+
+    @open_routes.get("/health")
+    def health() -> PlainTextResponse:
+        return PlainTextResponse("Successful operation")
+
+    @open_routes.post("/applications/token")
+    def token(
+        client_id: Annotated[str, Form()] = "",
+        client_secret: Annotated[str, Form()] = "",
+        grant_type: Annotated[str, Form()] = "",
+    ) -> Json:
+        if not credentials.accepts(client_id, client_secret):
+            raise Problem(
+                401, "client_id and client_secret are not those of this server (`make credentials` shows them)"
+            )
+        return {"access_token": credentials.token(), "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
+
+    app.include_router(open_routes, prefix=PREFIX)
+    app.include_router(open_routes, include_in_schema=False)
+    guarded = APIRouter(prefix=PREFIX, dependencies=[Depends(authorized)])
+    guarded.include_router(_workspaces(store))
+    guarded.include_router(_actors(store, SOURCE, SOURCES))
+    guarded.include_router(_actors(store, DESTINATION, DESTINATIONS))
+    guarded.include_router(_connections(store))
+    guarded.include_router(_jobs(store, jobs, folder))
+    guarded.include_router(_streams(store))
+    app.include_router(guarded)
+    return app
+
+
+# errors
+
+
+async def _problem(_: Request, error: Any) -> JSONResponse:
+    return _error(error.status_code, str(error.detail))
+
+
+async def _invalid(_: Request, error: Any) -> JSONResponse:
+    said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+    return _error(422, f"the request is not valid: {said}")
+
+
+async def _connector_failure(_: Request, error: Exception) -> JSONResponse:
+    return _error(422, str(error))
+
+
+async def _unprocessable(_: Request, error: Exception) -> JSONResponse:
+    return _error(422, str(error))
+
+
+def _error(status: int, detail: str) -> JSONResponse:
+    body = {"status": status, "type": "about:blank", "title": detail, "detail": detail, "message": detail}
+    return JSONResponse(body, status)
+
+
+def _found(document: Json | None, kind: str, identity: object) -> Json:
+    if document is None:
+        raise Problem(404, f"there is no {kind} {identity}")
+    return document
+
+
+Limit = Annotated[int, Query(ge=1, le=100)]
+Offset = Annotated[int, Query(ge=0)]
+Workspaces = Annotated[list[str] | None, Query()]
+
+
+def _page(items: list[Json], limit: int, offset: int, path: str) -> Json:
+    """One page of a list, with the addresses of its neighbours."""
+
+    def address(start: int) -> str:
+        return f"{PREFIX}/{path}?limit={limit}&offset={start}"
+
+    return {
+        "data": items[offset : offset + limit],
+        "previous": address(max(0, offset - limit)) if offset else "",
+        "next": address(offset + limit) if offset + limit < len(items) else "",
+    }
+
+
+# workspaces
+
+
+def _workspaces(store: Store) -> APIRouter:
+    routes = APIRouter(prefix="/workspaces", tags=["workspaces"])
+
+    def answer(document: Json) -> Json:
+        return {
+            "workspaceId": document["id"],
+            "name": document["name"],
+            "dataResidency": "auto",
+            "notifications": {},
+        }
+
+    @routes.get("")
+    def listed(workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
+        items = [answer(d) for d in store.list(WORKSPACE) if not workspaceIds or d["id"] in workspaceIds]
+        return _page(items, limit, offset, "workspaces")
+
+    @routes.post("")
+    def create(body: WorkspaceBody) -> Json:
+        return answer(_found(store.get(WORKSPACE, store.create(WORKSPACE, {"name": body.name})), WORKSPACE, ""))
+
+    @routes.get("/{workspaceId}")
+    def get(workspaceId: str) -> Json:
+        return answer(_found(store.get(WORKSPACE, workspaceId), WORKSPACE, workspaceId))
+
+    @routes.patch("/{workspaceId}")
+    def patch(workspaceId: str, body: WorkspaceBody) -> Json:
+        return answer(_found(store.update(WORKSPACE, workspaceId, {"name": body.name}), WORKSPACE, workspaceId))
+
+    @routes.delete("/{workspaceId}")
+    def delete(workspaceId: str) -> Json:
+        _found(store.get(WORKSPACE, workspaceId), WORKSPACE, workspaceId)
+        for kind in (SOURCE, DESTINATION):
+            if any(d["workspaceId"] == workspaceId for d in store.list(kind)):
+                raise Problem(409, f"workspace {workspaceId} still has a {kind}: delete that first")
+        store.delete(WORKSPACE, workspaceId)
+        return {}
+
+    return routes
+
+
+# sources and destinations
+
+
+def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIRouter:
+    """Sources and destinations differ in nothing but their connectors."""
+    routes = APIRouter(prefix=f"/{kind}s", tags=[f"{kind}s"])
+    type_field = f"{kind}Type"
+    by_id = {definition.id: definition for definition in definitions.values()}
+
+    def answer(document: Json) -> Json:
+        definition = definitions[document[type_field]]
+        masked = definition.masked(document["configuration"]) | {type_field: definition.type}
+        return {
+            f"{kind}Id": document["id"],
+            "name": document["name"],
+            type_field: definition.type,
+            "definitionId": definition.id,
+            "workspaceId": document["workspaceId"],
+            "configuration": masked,
+            "createdAt": document["createdAt"],
+        }
+
+    def checked(definition: Definition, configuration: Json) -> Json:
+        """The configuration without its type; Problem when a required field is missing."""
+        cleaned = {name: value for name, value in configuration.items() if name != type_field}
+        spec = definition.spec["connectionSpecification"]
+        missing = [name for name in spec["required"] if cleaned.get(name) in (None, "")]
+        if missing:
+            raise Problem(422, f"the configuration lacks {', '.join(missing)}")
+        return cleaned
+
+    def definition_of(body: ActorBody) -> Definition:
+        definition = by_id.get(body.definitionId or "") or definitions.get(str(body.configuration.get(type_field)))
+        if definition is None:
+            known = ", ".join(definitions)
+            raise Problem(
+                422, f"{type_field} {body.configuration.get(type_field)!r} is not known here; these are: {known}"
+            )
+        return definition
+
+    @routes.get("")
+    def listed(
+        workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0, includeDeleted: bool = False
+    ) -> Json:
+        items = [answer(d) for d in store.list(kind) if not workspaceIds or d["workspaceId"] in workspaceIds]
+        return _page(items, limit, offset, f"{kind}s")
+
+    @routes.post("")
+    def create(body: ActorBody) -> Json:
+        definition = definition_of(body)
+        _found(store.get(WORKSPACE, body.workspaceId), WORKSPACE, body.workspaceId)
+        document = {
+            "name": body.name,
+            "workspaceId": body.workspaceId,
+            type_field: definition.type,
+            "configuration": checked(definition, body.configuration),
+        }
+        return answer(_found(store.get(kind, store.create(kind, document)), kind, ""))
+
+    @routes.get("/{actorId}")
+    def get(actorId: str) -> Json:
+        return answer(_found(store.get(kind, actorId), kind, actorId))
+
+    def change(actorId: str, body: ActorPatch, keep: bool) -> Json:
+        document = _found(store.get(kind, actorId), kind, actorId)
+        changes: Json = {"name": body.name} if body.name else {}
+        if body.configuration is not None:
+            given = {n: v for n, v in body.configuration.items() if v != programs.MASK}
+            kept = {
+                n: v for n, v in document["configuration"].items() if keep or body.configuration.get(n) == programs.MASK
+            }
+            changes["configuration"] = checked(definitions[document[type_field]], kept | given)
+        return answer(_found(store.update(kind, actorId, changes), kind, actorId))
+
+    @routes.patch("/{actorId}")
+    def patch(actorId: str, body: ActorPatch) -> Json:
+        return change(actorId, body, keep=True)
+
+    @routes.put("/{actorId}")
+    def put(actorId: str, body: ActorPatch) -> Json:
+        return change(actorId, body, keep=False)
+
+    @routes.delete("/{actorId}")
+    def delete(actorId: str) -> Json:
+        _found(store.get(kind, actorId), kind, actorId)
+        if any(c[f"{kind}Id"] == actorId for c in store.list(CONNECTION)):
+            raise Problem(409, f"{kind} {actorId} still has a connection: delete that first")
+        store.delete(kind, actorId)
+        return {}
+
+    return routes
+
+
+# connections
+
+
+def _connections(store: Store) -> APIRouter:
+    routes = APIRouter(prefix="/connections", tags=["connections"])
+
+    def answer(document: Json) -> Json:
+        return {
+            "connectionId": document["id"],
+            "name": document["name"],
+            "sourceId": document["sourceId"],
+            "destinationId": document["destinationId"],
+            "workspaceId": document["workspaceId"],
+            "status": document["status"],
+            "schedule": document["schedule"],
+            "dataResidency": "auto",
+            "configurations": {"streams": document["streams"]},
+            "createdAt": document["createdAt"],
+            "tags": [],
+            "namespaceDefinition": "destination",
+            "nonBreakingSchemaUpdatesBehavior": document["nonBreakingSchemaUpdatesBehavior"],
+            "prefix": "",
+        }
+
+    def streams_of(source: Json, wanted: list[StreamBody]) -> Json:
+        discovered = programs.discover(SOURCES[source["sourceType"]], source["configuration"])
+        streams = catalog.validate([s.model_dump(exclude_none=True) for s in wanted], discovered)
+        return {"streams": streams, "catalog": catalog.columns(discovered)}
+
+    @routes.get("")
+    def listed(workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
+        items = [answer(d) for d in store.list(CONNECTION) if not workspaceIds or d["workspaceId"] in workspaceIds]
+        return _page(items, limit, offset, "connections")
+
+    @routes.post("")
+    def create(body: ConnectionBody) -> Json:
+        source = _found(store.get(SOURCE, body.sourceId), SOURCE, body.sourceId)
+        _found(store.get(DESTINATION, body.destinationId), DESTINATION, body.destinationId)
+        document = {
+            "name": body.name or f"{source['name']} to BigQuery",
+            "sourceId": body.sourceId,
+            "destinationId": body.destinationId,
+            "workspaceId": source["workspaceId"],
+            "status": body.status or "active",
+            "schedule": body.schedule.model_dump(exclude_none=True) if body.schedule else {"scheduleType": "manual"},
+            "nonBreakingSchemaUpdatesBehavior": body.nonBreakingSchemaUpdatesBehavior or "ignore",
+            **streams_of(source, body.configurations.streams if body.configurations else []),
+        }
+        return answer(_found(store.get(CONNECTION, store.create(CONNECTION, document)), CONNECTION, ""))
+
+    @routes.get("/{connectionId}")
+    def get(connectionId: str) -> Json:
+        return answer(_found(store.get(CONNECTION, connectionId), CONNECTION, connectionId))
+
+    @routes.patch("/{connectionId}")
+    def patch(connectionId: str, body: ConnectionPatch) -> Json:
+        document = _found(store.get(CONNECTION, connectionId), CONNECTION, connectionId)
+        fields = ("name", "status", "nonBreakingSchemaUpdatesBehavior")
+        changes: Json = {name: getattr(body, name) for name in fields if getattr(body, name) is not None}
+        if body.schedule:
+            changes["schedule"] = body.schedule.model_dump(exclude_none=True)
+        if body.configurations:
+            source = _found(store.get(SOURCE, document["sourceId"]), SOURCE, document["sourceId"])
+            changes |= streams_of(source, body.configurations.streams)
+        return answer(_found(store.update(CONNECTION, connectionId, changes), CONNECTION, connectionId))
+
+    @routes.delete("/{connectionId}")
+    def delete(connectionId: str) -> Json:
+        _found(store.get(CONNECTION, connectionId), CONNECTION, connectionId)
+        store.delete(CONNECTION, connectionId)
+        return {}
+
+    return routes
+
+
+# jobs
+
+
+def _jobs(store: Store, jobs: Jobs, folder: Path) -> APIRouter:
+    routes = APIRouter(prefix="/jobs", tags=["jobs"])
+
+    def answer(job: Json) -> Json:
+        return {
+            "jobId": job["id"],
+            "status": job["status"],
+            "jobType": job["job_type"],
+            "connectionId": job["connection_id"],
+            "startTime": _time(job["started_at"]),
+            "lastUpdatedAt": _time(job["updated_at"]),
+            "duration": f"PT{max(0.0, job['updated_at'] - job['started_at']):.3f}S",
+            "rowsSynced": job["rows_synced"],
+            "bytesSynced": job["bytes_synced"],
+        }
+
+    def current(job_id: int) -> Json:
+        return jobs.refresh(_found(store.job(job_id), "job", job_id))
+
+    @routes.get("")
+    def listed(
+        connectionId: str | None = None,
+        status: str | None = None,
+        jobType: str | None = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Json:
+        items = [
+            answer(job)
+            for job in map(jobs.refresh, store.jobs(connectionId))
+            if status in (None, job["status"]) and jobType in (None, job["job_type"])
+        ]
+        return _page(items, limit, offset, "jobs")
+
+    @routes.post("")
+    def create(body: JobBody) -> Json:
+        connection = _found(store.get(CONNECTION, body.connectionId), CONNECTION, body.connectionId)
+        if body.jobType not in JOB_TYPES:
+            raise Problem(422, f"jobType {body.jobType} is not supported here; these are: {', '.join(JOB_TYPES)}")
+        if connection["status"] != "active":
+            raise Problem(409, f"connection {body.connectionId} is inactive: set its status to active first")
+        try:
+            return answer(current(jobs.start(body.connectionId)))
+        except Busy:
+            raise Problem(409, f"a sync of connection {body.connectionId} is already running") from None
+
+    @routes.get("/{jobId}")
+    def get(jobId: int) -> Json:
+        return answer(current(jobId))
+
+    @routes.delete("/{jobId}")
+    def cancel(jobId: int) -> Json:
+        return answer(jobs.cancel(_found(store.job(jobId), "job", jobId)))
+
+    @routes.get("/{jobId}/log")
+    def log(jobId: int) -> PlainTextResponse:
+        _found(store.job(jobId), "job", jobId)
+        path = folder / "jobs" / f"{jobId}.log"
+        return PlainTextResponse(path.read_text(errors="replace") if path.exists() else "")
+
+    return routes
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# streams
+
+
+def _streams(store: Store) -> APIRouter:
+    routes = APIRouter(prefix="/streams", tags=["streams"])
+
+    @routes.get("")
+    def listed(sourceId: str, destinationId: str | None = None, ignoreCache: bool = False) -> list[Json]:
+        source = _found(store.get(SOURCE, sourceId), SOURCE, sourceId)
+        return [
+            {
+                "streamName": stream["name"],
+                "streamnamespace": stream["namespace"],
+                "syncModes": list(catalog.SYNC_MODES),
+                "defaultCursorField": [],
+                "sourceDefinedCursorField": True,
+                "sourceDefinedPrimaryKey": stream["source_defined_primary_key"],
+                "propertyFields": [[name] for name in stream["json_schema"]["properties"]],
+            }
+            for stream in programs.discover(SOURCES[source["sourceType"]], source["configuration"])
+        ]
+
+    return routes

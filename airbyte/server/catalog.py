@@ -1,0 +1,99 @@
+"""From a connection's stream configurations to the configured catalog that its connectors get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+# Airbyte's names of the combinations: (how the source reads, how the destination writes).
+SYNC_MODES = {
+    "full_refresh_overwrite": ("full_refresh", "overwrite"),
+    "full_refresh_append": ("full_refresh", "append"),
+    "incremental_append": ("incremental", "append"),
+    "incremental_deduped_history": ("incremental", "append_dedup"),
+}
+
+
+class CatalogError(ValueError):
+    """The configuration does not fit what the source has; the message says which stream and what."""
+
+
+def validate(streams: list[Json], discovered: list[Json]) -> list[Json]:
+    """The stream configurations with their defaults filled in; all discovered streams, full refresh, when none is given.
+
+    Raises CatalogError.
+    """
+    by_name = {stream["name"]: stream for stream in discovered}
+    if len(by_name) < len(discovered):
+        raise CatalogError("two schemas have a table of the same name: read one schema a connection")
+    if not streams:
+        return [{"name": name, "syncMode": "full_refresh_overwrite"} for name in by_name]
+    completed = []
+    for stream in streams:
+        name = stream["name"]
+        if name not in by_name:
+            raise CatalogError(
+                f"stream {name} is missing at the source, or may not be read; it has: {', '.join(sorted(by_name)) or 'nothing'}"
+            )
+        mode = stream.get("syncMode") or "full_refresh_overwrite"
+        if mode not in SYNC_MODES:
+            raise CatalogError(f"stream {name}: syncMode {mode} is not supported; these are: {', '.join(SYNC_MODES)}")
+        key = stream.get("primaryKey") or by_name[name].get("source_defined_primary_key") or []
+        if mode == "incremental_deduped_history" and not key:
+            raise CatalogError(f"stream {name}: incremental_deduped_history needs a primaryKey")
+        columns = by_name[name]["json_schema"]["properties"]
+        wanted = [path[0] for path in key] + [_field(f) for f in stream.get("selectedFields") or []]
+        absent = [column for column in wanted if column not in columns]
+        if absent:
+            raise CatalogError(f"stream {name} has no column {', '.join(absent)}")
+        completed.append(stream | {"syncMode": mode, "primaryKey": key})
+    return completed
+
+
+def _field(selected: Json) -> str:
+    return str(selected["fieldPath"][0])
+
+
+def configured(connection: Json, discovered: list[Json], generations: dict[str, int], sync_id: int) -> Json:
+    """The configured catalog of one sync.
+
+    Raises CatalogError when a stream, or a column that it had before, is gone.
+    """
+    known = connection["catalog"]
+    items = []
+    by_name = {stream["name"]: stream for stream in discovered}
+    for stream in validate(connection["streams"], discovered):
+        found = by_name[stream["name"]]
+        properties = found["json_schema"]["properties"]
+        before = known.get(stream["name"], {})
+        gone = [column for column in before if column not in properties]
+        if gone:
+            raise CatalogError(
+                f"table {stream['name']} has no column {', '.join(gone)} any more: bring it back, or apply the connection anew"
+            )
+        if connection.get("nonBreakingSchemaUpdatesBehavior") in ("ignore", "disable_connection") and before:
+            properties = {name: schema for name, schema in properties.items() if name in before}
+        if stream.get("selectedFields"):
+            wanted = {_field(f) for f in stream["selectedFields"]} | {path[0] for path in stream["primaryKey"]}
+            properties = {name: schema for name, schema in properties.items() if name in wanted}
+        read, write = SYNC_MODES[stream["syncMode"]]
+        generation = generations.get(stream["name"], 0)
+        items.append(
+            {
+                "stream": found | {"json_schema": {"type": "object", "properties": properties}},
+                "sync_mode": read,
+                "destination_sync_mode": write,
+                "cursor_field": stream.get("cursorField") or [],
+                "primary_key": stream["primaryKey"],
+                "generation_id": generation,
+                "minimum_generation_id": generation if write == "overwrite" else 0,
+                "sync_id": sync_id,
+            }
+        )
+    return {"streams": items}
+
+
+def columns(discovered: list[Json]) -> dict[str, list[str]]:
+    """{stream: its columns}: what a connection remembers of the source's shape."""
+    return {stream["name"]: list(stream["json_schema"]["properties"]) for stream in discovered}

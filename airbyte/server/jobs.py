@@ -1,0 +1,120 @@
+"""Starting, cancelling and finding again the jobs' processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from airbyte.server import programs
+from airbyte.server.store import ACTIVE, Store
+from stack.settings import ROOT
+
+Json = dict[str, Any]
+START_SECONDS = 30.0
+
+
+class Jobs:
+    """The jobs of one server. Each runs in a process group of its own, within the server's session."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        """`folder` is the server's data directory."""
+        self._store = store
+        self._folder = folder
+        (folder / "jobs").mkdir(parents=True, exist_ok=True)
+
+    def recover(self) -> None:
+        """Mark failed what a killed server or a killed worker left as running, and end what is left of it."""
+        for job in self._store.jobs():
+            self.refresh(job)
+
+    def start(self, connection_id: str) -> int:
+        """Start a sync. Returns its job id. Raises Busy while another one runs."""
+        for job in self._store.jobs(connection_id):
+            self.refresh(job)
+        job_id = self._store.create_job(connection_id, "sync")
+        with (self._folder / "jobs" / f"{job_id}.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "airbyte.server.worker", "--data-dir", str(self._folder), "--job", str(job_id)],
+                cwd=ROOT,
+                env=programs.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+            )
+        with contextlib.suppress(psutil.NoSuchProcess):
+            created = psutil.Process(worker.pid).create_time()
+            self._store.update_job(job_id, pid=worker.pid, process_created=created)
+        threading.Thread(target=self._reap, args=(job_id, worker), daemon=True).start()
+        return job_id
+
+    def _reap(self, job_id: int, worker: subprocess.Popen[bytes]) -> None:
+        worker.wait()
+        job = self._store.job(job_id)
+        if job:
+            self.refresh(job)
+
+    def refresh(self, job: Json) -> Json:
+        """The job as it really stands: failed when it is noted as active and its process is gone."""
+        if job["status"] not in ACTIVE:
+            return job
+        if job["pid"] is None and time.time() - job["started_at"] < START_SECONDS:
+            return job
+        if job["pid"] is not None and _alive(job):
+            return job
+        current = self._store.job(job["id"]) or job
+        if current["status"] in ACTIVE:
+            self._end(current, "failed", "the job's process was killed")
+        return self._store.job(job["id"]) or job
+
+    def cancel(self, job: Json) -> Json:
+        """End an active job with everything it started. A job that has ended stays as it is."""
+        job = self.refresh(job)
+        if job["status"] in ACTIVE:
+            self._end(job, "cancelled", "cancelled")
+        return self._store.job(job["id"]) or job
+
+    def _end(self, job: Json, status: str, message: str) -> None:
+        if job["pid"] is not None:
+            _kill_group(job["pid"])
+        self._store.update_job(job["id"], status=status, message=message)
+        shutil.rmtree(self._folder / "jobs" / str(job["id"]), ignore_errors=True)
+
+
+def _alive(job: Json) -> bool:
+    try:
+        process = psutil.Process(job["pid"])
+        return (
+            abs(process.create_time() - (job["process_created"] or 0.0)) < 0.5
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.Error:
+        return False
+
+
+def _kill_group(group: int) -> None:
+    """End a worker, its source and its destination: they share a process group, whose number no other process gets while one of them lives."""
+    for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
+        members = []
+        for process in psutil.process_iter():
+            try:
+                if os.getpgid(process.pid) == group and "airbyte." in " ".join(process.cmdline()):
+                    members.append(process)
+            except (OSError, psutil.Error):
+                continue
+        if not members:
+            return
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        psutil.wait_procs(members, timeout=seconds)

@@ -1,0 +1,213 @@
+"""Source and destination together, on a real Postgres and the emulator: what is written is what lands, once."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from programs import SOURCE, Connection, configured, destination_config, messages, source_config
+
+from stack import bigquery
+from stack.settings import Settings
+
+SCHEMA = """
+create table things (
+    id uuid primary key, name varchar(40), code char(2), price decimal(12, 2), wide numeric, quantity int, big bigint, ratio float8,
+    is_active boolean, seen_at timestamptz, wall_at timestamp, day date, attributes jsonb, tags text[]
+);
+create table tree (id serial primary key, name text);
+create table journal (id bigserial primary key, entry jsonb, processed boolean);
+"""
+MODES = {
+    "things": ("incremental", "append_dedup"),
+    "tree": ("full_refresh", "overwrite"),
+    "journal": ("incremental", "append"),
+}
+UTC = datetime.UTC
+
+
+@pytest.fixture
+def db(postgres: Settings) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as connection:
+        connection.execute("drop schema public cascade; create schema public")
+        connection.execute(SCHEMA)
+        yield connection
+        connection.execute("drop schema public cascade; create schema public")
+
+
+@pytest.fixture
+def connection(db: psycopg.Connection[Any], emulator: Settings, tmp_path: Path) -> Iterator[Connection]:
+    made = Connection(tmp_path, source_config(emulator), destination_config(emulator, "landing"), {})
+    catalog, done = made.call(SOURCE, "discover", config=made.source)
+    assert done.returncode == 0, catalog
+    made.catalog = configured(catalog[0]["catalog"]["streams"], MODES)
+    yield made
+    bigquery.client(emulator).delete_dataset("landing", delete_contents=True, not_found_ok=True)
+
+
+def landed(settings: Settings, table: str) -> list[dict[str, Any]]:
+    return bigquery.query(bigquery.client(settings), f"select * from landing.{table} order by id")
+
+
+def test_every_type_lands_exactly_or_as_null_with_the_reason(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    ids = [f"00000000-0000-4000-8000-00000000000{i}" for i in range(4)]
+    db.execute(
+        "insert into things values (%s, 'Ünïcode \"q\" \\\n\t\x01', 'A', 12.30, 12345678901234567890123456789.123456789, -7, 9007199254740993, 0.1, true, "
+        "'2024-02-29 23:59:59.123456+02', '2024-02-29 23:59:59.123456', '2024-02-29', '{\"a\": [1, {\"b\": null}], \"s\": \"x\\ny\"}', "
+        "array['a', null, 'c\"d'])",
+        (ids[0],),
+    )
+    db.execute("insert into things (id) values (%s)", (ids[1],))
+    db.execute(
+        "insert into things (id, name, wide, seen_at, wall_at, ratio) values (%s, '', 'NaN', 'infinity', '0044-03-15 BC', 'NaN')",
+        (ids[2],),
+    )
+    db.execute("insert into things (id, price, attributes) values (%s, -0.01, '[1]')", (ids[3],))
+    assert connection.sync() == 4
+
+    full, empty, bad, small = landed(emulator, "things")
+    assert (full["name"], full["code"]) == ('Ünïcode "q" \\\n\t\x01', "A ")
+    assert (full["price"], full["wide"]) == (Decimal("12.30"), Decimal("12345678901234567890123456789.123456789"))
+    assert (full["quantity"], full["big"], full["ratio"], full["is_active"]) == (-7, 9007199254740993, 0.1, True)
+    assert full["seen_at"] == datetime.datetime(2024, 2, 29, 21, 59, 59, 123456, tzinfo=UTC)
+    assert full["wall_at"] == datetime.datetime(2024, 2, 29, 23, 59, 59, 123456)
+    assert full["day"] == datetime.date(2024, 2, 29)
+    assert full["attributes"] == {"a": [1, {"b": None}], "s": "x\ny"}
+    assert full["tags"] == ["a", None, 'c"d']
+    assert full["_airbyte_meta"] == {"sync_id": 7, "changes": []}
+    assert full["_airbyte_generation_id"] == 1
+    assert {name: v for name, v in empty.items() if v is not None and not name.startswith("_airbyte")} == {"id": ids[1]}
+    assert (bad["name"], bad["wide"], bad["seen_at"], bad["wall_at"]) == ("", None, None, None)
+    assert [change["field"] for change in bad["_airbyte_meta"]["changes"]] == ["wide", "seen_at", "wall_at"]
+    assert (small["price"], small["attributes"]) == (Decimal("-0.01"), [1])
+
+
+def test_each_mode_lands_changes_once(db: psycopg.Connection[Any], connection: Connection, emulator: Settings) -> None:
+    db.execute("insert into things (id, quantity) select gen_random_uuid(), i from generate_series(1, 50) as i")
+    db.execute("insert into tree (name) values ('a'), ('b')")
+    db.execute("insert into journal (entry, processed) select '{}', false from generate_series(1, 10)")
+    assert connection.sync() == 62
+    first = landed(emulator, "things")
+    assert connection.sync() == 2, "only the full refresh is read again"
+    assert landed(emulator, "things") == first
+
+    db.execute("update things set quantity = 100 where quantity = 1")
+    db.execute("delete from tree where name = 'a'")
+    db.execute("update journal set processed = true where id = 3")
+    assert connection.sync() == 3
+    things = landed(emulator, "things")
+    assert sorted(row["quantity"] for row in things) == [*range(2, 51), 100]
+    changed = next(row for row in things if row["quantity"] == 100)
+    assert changed["_airbyte_extracted_at"] > max(row["_airbyte_extracted_at"] for row in first)
+    assert [row["name"] for row in landed(emulator, "tree")] == ["b"]
+    assert [row["id"] for row in landed(emulator, "journal")] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_a_commit_later_than_the_sync_that_began_after_it_is_not_lost_and_nothing_is_read_twice(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings, postgres: Settings
+) -> None:
+    db.execute("insert into journal (entry) values ('1')")
+    with psycopg.connect(postgres.admin_dsn) as late:
+        late.execute("insert into journal (entry) values ('2')")
+        with late.transaction():
+            late.execute("insert into journal (entry) values ('3')")
+        db.execute("insert into journal (entry) values ('4')")
+        assert connection.sync() == 2
+        db.execute("insert into journal (entry) values ('5')")
+        assert connection.sync() == 1, "the row after the open transaction was seen, and is not read again"
+        late.commit()
+    assert connection.sync() == 2
+    assert connection.sync() == 0
+    assert sorted(row["entry"] for row in landed(emulator, "journal")) == [1, 2, 3, 4, 5]
+
+
+def test_a_sync_repeated_because_its_state_was_lost_lands_nothing_twice(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    db.execute("insert into things (id) select gen_random_uuid() from generate_series(1, 20)")
+    db.execute("insert into journal (entry) select '{}' from generate_series(1, 10)")
+    connection.sync()
+    connection.state.clear()
+    assert connection.sync() == 30
+    assert len(landed(emulator, "things")) == 20
+    assert len(landed(emulator, "journal")) == 10
+
+
+def test_another_cluster_or_a_clock_set_back_is_read_anew(db: psycopg.Connection[Any], connection: Connection) -> None:
+    db.execute("insert into things (id) values (gen_random_uuid())")
+    connection.sync()
+    kept = connection.state["things"]["stream"]["stream_state"]
+    for change in ({"cluster": "another"}, {"oldest_running": kept["oldest_running"] + 1_000_000}):
+        connection.state["things"]["stream"]["stream_state"] = kept | change
+        assert connection.sync() == 1
+        assert connection.sync() == 0
+
+
+def test_a_source_that_dies_lands_nothing_of_the_stream_it_was_in(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    db.execute("insert into things (id) select gen_random_uuid() from generate_series(1, 20)")
+    lines, _ = connection.read()
+    cut = lines[: lines.index(b'"type":"STATE"') - 200]
+    said, status = connection.write(cut)
+    assert status == 1
+    assert "ended before things, tree, journal was complete" in said[-1]["trace"]["error"]["message"]
+    assert connection.state == {}
+    tables = [t.table_id for t in bigquery.client(emulator).list_tables("landing")]
+    assert tables == []
+
+
+def test_a_new_column_widens_the_table_and_a_lost_one_is_an_error(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    db.execute("insert into tree (name) values ('a')")
+    connection.sync()
+    db.execute("alter table things add color text; insert into things (id, color) values (gen_random_uuid(), 'red')")
+    catalog, _ = connection.call(SOURCE, "discover", config=connection.source)
+    connection.catalog = configured(catalog[0]["catalog"]["streams"], MODES)
+    connection.sync()
+    assert [row["color"] for row in landed(emulator, "things")] == ["red"]
+    db.execute("alter table things drop color")
+    found, done = connection.call(SOURCE, "read", config=connection.source, catalog=connection.catalog)
+    assert done.returncode == 1
+    error = found[-1]["trace"]["error"]
+    assert error["failure_type"] == "config_error"
+    assert error["message"].startswith("table public.things has no column color any more")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"password": "wrong"}, "refuses the password of user marketplace"),
+        ({"database": "nowhere"}, 'database "nowhere" does not exist'),
+        ({"port": 1}, "does not answer"),
+        ({"replication_method": {"method": "CDC"}}, "replication_method 'CDC' is not supported"),
+        ({"schemas": ["empty"]}, "can read no table in schema empty"),
+        ({"host": ""}, "the configuration lacks host"),
+    ],
+)
+def test_check_says_what_is_wrong(connection: Connection, change: dict[str, Any], message: str) -> None:
+    found, done = connection.call(SOURCE, "check", config=connection.source | change)
+    assert done.returncode == 0
+    status = found[-1]["connectionStatus"]
+    assert status["status"] == "FAILED"
+    assert message in status["message"]
+
+
+def test_spec_and_check_of_both(connection: Connection) -> None:
+    for module, config in (
+        (SOURCE, connection.source),
+        ("airbyte.connectors.destination_bigquery", connection.destination),
+    ):
+        spec, _ = connection.call(module, "spec")
+        assert spec[0]["type"] == "SPEC"
+        status, _ = connection.call(module, "check", config=config)
+        assert status[-1]["connectionStatus"]["status"] == "SUCCEEDED"
+    assert messages(b"") == []
