@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stack import airflow, summary
+from stack import airflow, postgres, summary
 from stack.processes import StackError
 from stack.settings import ROOT, Settings
 
@@ -28,7 +28,8 @@ RUNNING = ("queued", "running")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The demo's options, as DESIGN.md names them."""
     parser.add_argument(
-        "--scale", default="1", help="scale factor of the generated source, from 0.01 (default 1: 0.4 million rows)"
+        "--scale",
+        help="scale factor of the generated source, from 0.01 (default: what the source holds already, else 1: 0.4 million rows)",
     )
     parser.add_argument("--engine", default="auto", help="auto (by data volume, the default), dbt or spark")
     parser.add_argument(
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, arguments: argparse.Namespace, services: dict[str, Any]) -> int:
     """Run the demo. Returns 0 when every gate and test passed. Raises StackError with one line of why."""
-    scale = _scale(arguments.scale)
+    scale = _scale(arguments.scale) if arguments.scale else 1.0
     if arguments.engine not in ENGINES:
         raise StackError(f"ENGINE={arguments.engine}: it must be one of {', '.join(ENGINES)}")
     if arguments.source_sql and settings.source_dsn_override:
@@ -145,8 +146,10 @@ def _fill_and_start(settings: Settings, arguments: argparse.Namespace, services:
     try:
         if not settings.source_dsn_override:
             with timer.step("fill source"):
-                load = ["--sql", str(arguments.source_sql)] if arguments.source_sql else ["--scale", arguments.scale]
+                load = ["--sql", str(arguments.source_sql)] if arguments.source_sql else []
+                load += ["--scale", arguments.scale] if arguments.scale else []
                 _module(settings, "source.load", *load, "--ledger", str(_ledger_path(settings)))
+                postgres.grant_reader(settings)
     finally:
         for future, _ in background:
             future.result()

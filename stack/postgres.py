@@ -66,6 +66,11 @@ def _binaries(settings: Settings) -> Path:
     return target / package.name / "pginstall" / "bin"
 
 
+def program(settings: Settings, name: str) -> str:
+    """The path of one of PostgreSQL's own programs, such as psql."""
+    return str(_binaries(settings) / name)
+
+
 def _extensions(settings: Settings) -> Path:
     if os.geteuid() != 0:
         return EXTENSIONS
@@ -175,6 +180,12 @@ def _prepare(settings: Settings) -> None:
                 sql.SQL("create role {} login password {}").format(reader, sql.Literal(settings.source_reader_password))
             )
             connection.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(reader))
+    grant_reader(settings)
+
+
+def grant_reader(settings: Settings) -> None:
+    """Let the pipeline's role read everything in `public`, now and later."""
+    reader = sql.Identifier(settings.source_reader_user)
     with psycopg.connect(settings.admin_dsn) as connection:
         connection.execute(sql.SQL("grant usage on schema public to {}").format(reader))
         connection.execute(sql.SQL("grant select on all tables in schema public to {}").format(reader))
