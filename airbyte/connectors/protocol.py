@@ -58,7 +58,8 @@ class Output:
 
     def error(self, error: BaseException, stream: str | None = None) -> None:
         """Say why the connector ends with a failure."""
-        kind = {ConfigError: "config_error", TransientError: "transient_error"}.get(type(error), "system_error")
+        kinds: dict[type, str] = {ConfigError: "config_error", TransientError: "transient_error"}
+        kind = kinds.get(type(error), "system_error")
         body: Json = {"message": one_line(error), "failure_type": kind, "internal_message": repr(error)}
         if stream:
             body["stream_descriptor"] = {"name": stream}

@@ -47,7 +47,7 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
     """The application on the data directory `folder`."""
     store = Store(folder)
     jobs = Jobs(store, folder)
-    if not store.list(WORKSPACE):
+    if not store.documents(WORKSPACE):
         store.create(WORKSPACE, {"name": "Default Workspace"})
 
     @asynccontextmanager
@@ -164,7 +164,7 @@ def _workspaces(store: Store) -> APIRouter:
 
     @routes.get("")
     def listed(workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
-        items = [answer(d) for d in store.list(WORKSPACE) if not workspaceIds or d["id"] in workspaceIds]
+        items = [answer(d) for d in store.documents(WORKSPACE) if not workspaceIds or d["id"] in workspaceIds]
         return _page(items, limit, offset, "workspaces")
 
     @routes.post("")
@@ -183,7 +183,7 @@ def _workspaces(store: Store) -> APIRouter:
     def delete(workspaceId: str) -> Json:
         _found(store.get(WORKSPACE, workspaceId), WORKSPACE, workspaceId)
         for kind in (SOURCE, DESTINATION):
-            if any(d["workspaceId"] == workspaceId for d in store.list(kind)):
+            if any(d["workspaceId"] == workspaceId for d in store.documents(kind)):
                 raise Problem(409, f"workspace {workspaceId} still has a {kind}: delete that first")
         store.delete(WORKSPACE, workspaceId)
         return {}
@@ -235,7 +235,7 @@ def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIR
     def listed(
         workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0, includeDeleted: bool = False
     ) -> Json:
-        items = [answer(d) for d in store.list(kind) if not workspaceIds or d["workspaceId"] in workspaceIds]
+        items = [answer(d) for d in store.documents(kind) if not workspaceIds or d["workspaceId"] in workspaceIds]
         return _page(items, limit, offset, f"{kind}s")
 
     @routes.post("")
@@ -276,7 +276,7 @@ def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIR
     @routes.delete("/{actorId}")
     def delete(actorId: str) -> Json:
         _found(store.get(kind, actorId), kind, actorId)
-        if any(c[f"{kind}Id"] == actorId for c in store.list(CONNECTION)):
+        if any(c[f"{kind}Id"] == actorId for c in store.documents(CONNECTION)):
             raise Problem(409, f"{kind} {actorId} still has a connection: delete that first")
         store.delete(kind, actorId)
         return {}
@@ -315,7 +315,7 @@ def _connections(store: Store) -> APIRouter:
 
     @routes.get("")
     def listed(workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
-        items = [answer(d) for d in store.list(CONNECTION) if not workspaceIds or d["workspaceId"] in workspaceIds]
+        items = [answer(d) for d in store.documents(CONNECTION) if not workspaceIds or d["workspaceId"] in workspaceIds]
         return _page(items, limit, offset, "connections")
 
     @routes.post("")

@@ -71,7 +71,7 @@ class Store:
             row = db.execute("select * from documents where kind = ? and id = ?", (kind, identity)).fetchone()
         return _document(row) if row else None
 
-    def list(self, kind: str) -> list[Json]:
+    def documents(self, kind: str) -> list[Json]:
         """All documents of a kind, oldest first."""
         with self._open() as db:
             return [
@@ -162,4 +162,5 @@ class Store:
 
 
 def _document(row: sqlite3.Row) -> Json:
-    return json.loads(row["body"]) | {"id": row["id"], "createdAt": row["created_at"]}
+    body: Json = json.loads(row["body"])
+    return body | {"id": row["id"], "createdAt": row["created_at"]}

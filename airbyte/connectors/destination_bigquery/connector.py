@@ -82,7 +82,7 @@ def _client(config: Json) -> bigquery.Client:
         from google.oauth2.service_account import Credentials
 
         try:
-            credentials = Credentials.from_service_account_info(json.loads(config["credentials_json"]))  # type: ignore[no-untyped-call]
+            credentials = Credentials.from_service_account_info(json.loads(config["credentials_json"]))
         except ValueError as error:
             raise ConfigError(f"credentials_json is not a service account key: {error}") from None
     try:

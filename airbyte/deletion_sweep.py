@@ -1,0 +1,141 @@
+"""`python -m airbyte.deletion_sweep`: mark rows of raw whose key is gone from the source. A sync never sees a hard delete; comparing keys does.
+
+Keys are compared only where the numbers of rows differ, in a snapshot that is not older than the sync: a row that appeared since is not in raw and not
+looked for. A marked row keeps its values, gets `_deleted_at` and `_airbyte_extracted_at` of now (so that incremental readers see it change), and is
+live again when its key comes back. See "Raw row is live" in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.api_core.exceptions import GoogleAPIError
+from google.cloud import bigquery
+from psycopg import sql
+
+from airbyte.connections.description import Stream, load
+from stack import settings
+from stack.bigquery import RETRY, client, query
+from stack.settings import Settings
+
+LIVE = "(_deleted_at is null or _airbyte_extracted_at > _deleted_at)"
+# More than this share of a table gone at once is more likely a wrong database or a lost grant than a business event.
+SUSPICIOUS_SHARE = 0.2
+SUSPICIOUS_ROWS = 100
+LOAD_SECONDS = 600
+
+
+class SweepError(RuntimeError):
+    """The sweep must not or cannot go on; the message says why and what to do."""
+
+
+def sweep(current: Settings, force: bool = False) -> dict[str, int]:
+    """Mark what is gone. Returns {table: rows marked} for every stream.
+
+    Raises SweepError when suspiciously much is gone, unless `force`.
+    """
+    bq = client(current)
+    streams = load().streams
+    marked: dict[str, int] = {}
+    ensure_deleted_at(bq)
+    with psycopg.connect(current.source_dsn, connect_timeout=10) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        landed = _live_keys(bq, streams)
+        for stream in streams:
+            marked[stream.name] = _sweep_table(bq, connection, stream, landed[stream.name], force)
+    return marked
+
+
+def ensure_deleted_at(bq: bigquery.Client) -> None:
+    """Every raw table has the column `_deleted_at`; added where it is missing. Raises SweepError when a table has never landed."""
+    for stream in load().streams:
+        table = bq.get_table(f"{bq.project}.raw.{stream.name}", retry=RETRY)
+        if "_deleted_at" not in {field.name for field in table.schema}:
+            table.schema = [*table.schema, bigquery.SchemaField("_deleted_at", "TIMESTAMP")]
+            bq.update_table(table, ["schema"], retry=RETRY)
+
+
+def _live_keys(bq: bigquery.Client, streams: tuple[Stream, ...]) -> dict[str, int]:
+    """Distinct live keys of each raw table; a key that lands once a change counts once."""
+    union = " union all ".join(
+        f"select '{s.name}' as name, count(distinct {s.primary_key[0]}) as n from raw.{s.name} where {LIVE}"
+        for s in streams
+    )
+    return {row["name"]: row["n"] for row in query(bq, union)}
+
+
+def _sweep_table(
+    bq: bigquery.Client, connection: psycopg.Connection[Any], stream: Stream, landed: int, force: bool
+) -> int:
+    key, table = stream.primary_key[0], sql.Identifier(stream.name)
+    row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
+    present = row[0] if row else 0
+    # Rows that appeared after the sync can hide as many that vanished; they land at the next sync, and the numbers differ then.
+    if present == landed:
+        return 0
+    keys = [r[0] for r in connection.execute(sql.SQL("select {}::text from {}").format(sql.Identifier(key), table))]
+    now = datetime.datetime.now(datetime.UTC)
+    staging = f"raw._airbyte_tmp_keys_{stream.name}"
+    _load_keys(bq, staging, keys)
+    try:
+        gone_where = f"{LIVE} and cast({key} as string) not in (select key from {staging})"
+        gone = query(bq, f"select count(distinct {key}) as n from raw.{stream.name} where {gone_where}")[0]["n"]
+        if gone > max(SUSPICIOUS_ROWS, landed * SUSPICIOUS_SHARE) and not force:
+            raise SweepError(
+                f"{gone:,} of {landed:,} rows of {stream.name} are gone from the source: if that is right, run "
+                "`python -m airbyte.deletion_sweep --force`; if not, check that the source is the right database and readable"
+            )
+        if gone:
+            # Strictly later than anything landed, or the row would count as come back.
+            query(
+                bq,
+                f"update raw.{stream.name} set _deleted_at = @now, _airbyte_extracted_at = @now where {gone_where}",
+                {"now": now},
+            )
+    finally:
+        bq.delete_table(f"{bq.project}.{staging}", not_found_ok=True, retry=RETRY)
+    return int(gone)
+
+
+def _load_keys(bq: bigquery.Client, staging: str, keys: list[str]) -> None:
+    config = bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.PARQUET,
+        write_disposition="WRITE_TRUNCATE",
+        schema=[bigquery.SchemaField("key", "STRING")],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "keys.parquet"
+        pq.write_table(pa.table({"key": pa.array(keys, pa.string())}), path)
+        with path.open("rb") as file:
+            job = bq.load_table_from_file(file, f"{bq.project}.{staging}", job_config=config, timeout=LOAD_SECONDS)
+        job.result(retry=RETRY, timeout=LOAD_SECONDS)
+
+
+def main() -> int:
+    """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m airbyte.deletion_sweep", description=__doc__)
+    parser.add_argument("--force", action="store_true", help="mark the rows even when suspiciously many are gone")
+    arguments = parser.parse_args()
+    try:
+        marked = sweep(settings.load(), arguments.force)
+    except (SweepError, GoogleAPIError, psycopg.Error) as error:
+        print(f"error: the deletion sweep stopped: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    found = {table: rows for table, rows in marked.items() if rows}
+    reason = ", ".join(f"{table} {rows:,}" for table, rows in found.items()) or "nothing was deleted at the source"
+    print(json.dumps({"rows": sum(found.values()), "reason": reason}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

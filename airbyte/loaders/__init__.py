@@ -1,0 +1,1 @@
+"""Loaders of what Airbyte has no connector for."""

