@@ -96,10 +96,11 @@ def _sweep_table(
                 "`python -m airbyte.deletion_sweep --force`; if not, check that the source is the right database and readable"
             )
         if gone:
-            # Strictly later than anything landed, or the row would count as come back.
+            # Never earlier than the row landed, or it would count as come back.
             query(
                 bq,
-                f"update raw.{stream.name} set _deleted_at = @now, _airbyte_extracted_at = @now where {gone_where}",
+                f"update raw.{stream.name} set _deleted_at = greatest(@now, _airbyte_extracted_at), "
+                f"_airbyte_extracted_at = greatest(@now, _airbyte_extracted_at) where {gone_where}",
                 {"now": now},
             )
     finally:

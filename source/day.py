@@ -380,7 +380,8 @@ class Day:
             "updated",
             self._rows(
                 "update products set category_id = (select max(id) from categories), updated_at = %s where id in (select id from products "
-                "where category_id is distinct from (select max(id) from categories) and updated_at <= now() order by md5(%s || id::text) limit 1) returning id",
+                "where category_id is distinct from (select max(id) from categories) and updated_at <= now() "
+                "order by md5(%s || id::text) limit 1) returning id",
                 self._moment(),
                 str(self._date),
             ),

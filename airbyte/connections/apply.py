@@ -38,13 +38,14 @@ def source_configuration(current: Settings, description: Description) -> Json:
         "password": unquote(url.password or ""),
     }
     mode = parse_qs(url.query).get("sslmode")
-    return description.source["configuration"] | address | ({"ssl_mode": {"mode": mode[0]}} if mode else {})
+    configuration: Json = description.source["configuration"] | address
+    return configuration | ({"ssl_mode": {"mode": mode[0]}} if mode else {})
 
 
 def destination_configuration(current: Settings, description: Description) -> Json:
     """The destination's configuration for the deployment's project and location."""
-    place = {"project_id": current.bigquery_project, "dataset_location": current.bigquery_location}
-    return description.destination["configuration"] | place
+    configuration: Json = dict(description.destination["configuration"])
+    return configuration | {"project_id": current.bigquery_project, "dataset_location": current.bigquery_location}
 
 
 def apply(current: Settings, description: Description) -> str:
