@@ -1,32 +1,66 @@
-"""`python -m airbyte.connections.find`: print the id of the described connection, for whoever triggers its sync."""
+"""`python -m airbyte.connections.find`: print the id of the described connection, for whoever triggers its sync.
+
+Plain HTTP: the SDK takes four seconds to import, and this is one of the steps that every run waits for.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from airbyte.connections.api import Airbyte, ApplyError
+import httpx
+
 from airbyte.connections.description import load
 from stack import settings
+from stack.airflow import airbyte_credentials
 from stack.processes import StackError
+from stack.settings import Settings
+
+PAGE = 100
+
+
+def find(current: Settings, name: str) -> str | None:
+    """The id of the connection of this name, None when there is none. Raises httpx.HTTPError, or StackError without credentials."""
+    credentials = airbyte_credentials(current)
+    with httpx.Client(timeout=30) as client:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": credentials["AIRBYTE_CLIENT_ID"],
+            "client_secret": credentials["AIRBYTE_CLIENT_SECRET"],
+        }
+        login = client.post(f"{current.airbyte_url}/applications/token", data=form).raise_for_status()
+        client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+        offset = 0
+        while True:
+            place: dict[str, int] = {"limit": PAGE, "offset": offset}
+            page = client.get(f"{current.airbyte_url}/connections", params=place).raise_for_status().json()["data"]
+            for connection in page:
+                if connection["name"] == name:
+                    return str(connection["connectionId"])
+            if len(page) < PAGE:
+                return None
+            offset += PAGE
 
 
 def main() -> int:
     """The command line. Returns the exit status."""
     argparse.ArgumentParser(prog="python -m airbyte.connections.find", description=__doc__).parse_args()
-    description = load()
+    current, name = settings.load(), load().name
     try:
-        found = Airbyte(settings.load()).find("connection", description.name)
-    except (ApplyError, StackError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        found = find(current, name)
+    except (StackError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except httpx.HTTPError as error:
+        print(f"error: Airbyte at {current.airbyte_url}: {error}: `make up` starts the embedded one", file=sys.stderr)
         return 1
     if found is None:
         print(
-            f"error: Airbyte has no connection {description.name!r}: `python -m airbyte.connections.apply` makes it",
+            f"error: Airbyte has no connection {name!r}: `python -m airbyte.connections.apply` makes it",
             file=sys.stderr,
         )
         return 1
-    print(found.connection_id)
+    print(found)
     return 0
 
 

@@ -63,18 +63,52 @@ def parse(text: str) -> Iterator[Rate]:
 
 def load(bq: bigquery.Client) -> int:
     """Bring the table up to date by one statement. Returns the number of rows that were new or corrected."""
-    bq.create_table(bigquery.Table(f"{bq.project}.{TABLE}", schema=SCHEMA), exists_ok=True, retry=RETRY)
-    stored = {(r["rate_date"], r["currency"]): r["units_per_eur"] for r in query(bq, f"select * from {TABLE}")}
-    new = [rate for rate in published() if stored.get(rate[:2]) != rate[2]]
-    if not new:
+    rates = list(published())
+    table = bigquery.Table(f"{bq.project}.{TABLE}", schema=SCHEMA)
+    bq.create_table(table, exists_ok=True, retry=RETRY)
+    if _summary(rates) == _stored_summary(bq):
         return 0
+    bq.delete_table(f"{bq.project}.{STAGING}", not_found_ok=True, retry=RETRY)
+    _load_staging(bq, rates)
+    different = "t.rate_date is null or t.units_per_eur <> s.units_per_eur"
+    joined = f"{STAGING} as s left join {TABLE} as t on t.rate_date = s.rate_date and t.currency = s.currency"
+    changed = query(bq, f"select count(*) as n from {joined} where {different}")[0]["n"]
+    query(
+        bq,
+        f"merge into {TABLE} as t using (select s.* from {joined} where {different}) as s "
+        "on t.rate_date = s.rate_date and t.currency = s.currency "
+        "when matched then update set units_per_eur = s.units_per_eur, _airbyte_extracted_at = s._airbyte_extracted_at "
+        "when not matched then insert (rate_date, currency, units_per_eur, _airbyte_extracted_at) "
+        "values (s.rate_date, s.currency, s.units_per_eur, s._airbyte_extracted_at)",
+    )
+    bq.delete_table(f"{bq.project}.{STAGING}", not_found_ok=True, retry=RETRY)
+    return int(changed)
+
+
+def _summary(rates: list[Rate]) -> tuple[int, Decimal, Decimal]:
+    """Two different contents have, for all practical purposes, different summaries: rows, rates, and rates weighted by their day."""
+    total = sum((rate for _, _, rate in rates), Decimal(0))
+    weighted = sum((rate * day.timetuple().tm_yday for day, _, rate in rates), Decimal(0))
+    return len(rates), total, weighted
+
+
+def _stored_summary(bq: bigquery.Client) -> tuple[int, Decimal, Decimal]:
+    row = query(
+        bq,
+        "select count(*) as n, coalesce(sum(units_per_eur), 0) as total, "
+        f"coalesce(sum(units_per_eur * extract(dayofyear from rate_date)), 0) as weighted from {TABLE}",
+    )[0]
+    return row["n"], row["total"], row["weighted"]
+
+
+def _load_staging(bq: bigquery.Client, rates: list[Rate]) -> None:
+    days, currencies, values = zip(*rates, strict=True)
     now = datetime.datetime.now(datetime.UTC)
-    days, currencies, rates = zip(*new, strict=True)
     columns = {
         "rate_date": pa.array(days, pa.date32()),
         "currency": pa.array(currencies, pa.string()),
-        "units_per_eur": pa.array(rates, pa.decimal128(38, 9)),
-        "_airbyte_extracted_at": pa.array([now] * len(new), pa.timestamp("us", "UTC")),
+        "units_per_eur": pa.array(values, pa.decimal128(38, 9)),
+        "_airbyte_extracted_at": pa.array([now] * len(rates), pa.timestamp("us", "UTC")),
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.parquet"
@@ -85,15 +119,6 @@ def load(bq: bigquery.Client) -> int:
         with path.open("rb") as file:
             job = bq.load_table_from_file(file, f"{bq.project}.{STAGING}", job_config=config, timeout=LOAD_SECONDS)
         job.result(retry=RETRY, timeout=LOAD_SECONDS)
-    query(
-        bq,
-        f"merge into {TABLE} as t using {STAGING} as s on t.rate_date = s.rate_date and t.currency = s.currency "
-        "when matched then update set units_per_eur = s.units_per_eur, _airbyte_extracted_at = s._airbyte_extracted_at "
-        "when not matched then insert (rate_date, currency, units_per_eur, _airbyte_extracted_at) "
-        "values (s.rate_date, s.currency, s.units_per_eur, s._airbyte_extracted_at)",
-    )
-    bq.delete_table(f"{bq.project}.{STAGING}", not_found_ok=True, retry=RETRY)
-    return len(new)
 
 
 def main() -> int:
