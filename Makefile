@@ -53,9 +53,9 @@ lint: install ## format, style, types, SQL
 	$(PY) -m sqlfluff lint dbt/models dbt/tests
 
 lock: install ## resolve anew and export requirements/*.txt
-	.venv/tools/bin/uv lock
+	UV_PYTHON=$(PY) .venv/tools/bin/uv lock
 	@for group in main airflow emulator tools; do \
-	  .venv/tools/bin/uv export --quiet --frozen --only-group $$group --no-emit-project --no-header --no-annotate \
+	  UV_PYTHON=$(PY) .venv/tools/bin/uv export --quiet --frozen --only-group $$group --no-emit-project --no-header --no-annotate \
 	    --format requirements-txt > requirements/$$group.txt; done
 
 clean-data: down ## stop the stack and delete all local data; environments stay
