@@ -1,0 +1,50 @@
+"""A running Airbyte server over the tests' Postgres and emulator, with the generated marketplace in its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from airbyte.connections.api import Airbyte
+from source import load
+from stack import airbyte as server
+from stack import bigquery
+from stack import postgres as postgres_service
+from stack.settings import Settings
+
+
+@pytest.fixture
+def marketplace(postgres: Settings, emulator: Settings) -> Iterator[Settings]:
+    """The schema and some hundred rows; raw is empty."""
+    ledger = emulator.local_dir / "ledger.json"
+    with psycopg.connect(postgres.admin_dsn) as connection:
+        connection.execute(
+            "drop schema if exists source_admin cascade; drop schema public cascade; create schema public"
+        )
+    assert load.main(["--scale", "0.01", "--dsn", postgres.admin_dsn, "--ledger", str(ledger)]) == 0
+    postgres_service.grant_reader(postgres)
+    bq = bigquery.client(emulator)
+    bigquery.create_datasets(bq, emulator.bigquery_location)
+    yield emulator
+    for table in bq.list_tables("raw"):
+        bq.delete_table(table)
+    with psycopg.connect(postgres.admin_dsn) as connection:
+        connection.execute(
+            "drop schema if exists source_admin cascade; drop schema public cascade; create schema public"
+        )
+
+
+@pytest.fixture(scope="session")
+def airbyte_server(settings: Settings) -> Iterator[Settings]:
+    """The server as a process."""
+    server.start(settings)
+    yield settings
+    server.stop(settings)
+
+
+@pytest.fixture
+def sdk(airbyte_server: Settings) -> Airbyte:
+    """The official SDK, logged in."""
+    return Airbyte(airbyte_server)

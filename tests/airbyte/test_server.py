@@ -1,0 +1,342 @@
+"""The server as its clients see it: the official SDK, plain HTTP, and the jobs it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from airbyte.connections import apply, find
+from airbyte.connections.api import ApplyError
+from airbyte.connections.description import load
+from airbyte.deletion_sweep import SweepError, ensure_deleted_at, sweep
+from airbyte.raw_gate import problems
+from stack import airbyte as server
+from stack import bigquery
+from stack.airflow import airbyte_credentials
+from stack.settings import Settings
+
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@pytest.fixture
+def api(airbyte_server: Settings) -> Iterator[httpx.Client]:
+    """Plain HTTP with a token."""
+    credentials = airbyte_credentials(airbyte_server)
+    form = {"client_id": credentials["AIRBYTE_CLIENT_ID"], "client_secret": credentials["AIRBYTE_CLIENT_SECRET"]}
+    with httpx.Client(base_url=airbyte_server.airbyte_url, timeout=60) as client:
+        token = client.post("/applications/token", data=form).json()
+        assert token["expires_in"] > 60
+        client.headers["Authorization"] = f"Bearer {token['access_token']}"
+        yield client
+
+
+@pytest.fixture
+def connection(marketplace: Settings, airbyte_server: Settings, api: httpx.Client) -> Iterator[str]:
+    """The described connection, applied anew."""
+    identity = apply.apply(airbyte_server, load())
+    yield identity
+    api.delete(f"/connections/{identity}")
+
+
+def sync(api: httpx.Client, connection: str) -> dict[str, Any]:
+    """Run a sync to its end."""
+    answer = api.post("/jobs", json={"connectionId": connection, "jobType": "sync"})
+    assert answer.status_code == 200, answer.text
+    return wait(api, answer.json()["jobId"])
+
+
+def wait(api: httpx.Client, job: int) -> dict[str, Any]:
+    deadline = time.monotonic() + 90
+    while (found := api.get(f"/jobs/{job}").json())["status"] not in ENDED:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    return dict(found)
+
+
+def rows(settings: Settings, question: str) -> list[dict[str, Any]]:
+    return bigquery.query(bigquery.client(settings), question)
+
+
+def test_apply_creates_once_syncs_and_changes_nothing_the_second_time(
+    connection: str,
+    marketplace: Settings,
+    airbyte_server: Settings,
+    api: httpx.Client,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert capsys.readouterr().out.count("create") >= 1
+    assert apply.apply(airbyte_server, load()) == connection
+    assert capsys.readouterr().out.count("as described") == 3
+    assert find.find(airbyte_server, load().name) == connection
+
+    job = sync(api, connection)
+    assert job["status"] == "succeeded"
+    counts = {s.name: rows(marketplace, f"select count(*) as n from raw.{s.name}")[0]["n"] for s in load().streams}
+    assert counts == {**counts, "users": 100, "orders": 500, "order_items": 1200, "payments": 600, "event_log": 1000}
+    assert job["rowsSynced"] == sum(counts.values())
+    assert job["bytesSynced"] > 100_000
+    log = api.get(f"/jobs/{job['jobId']}/log").text
+    assert "destination: orders: 500 rows committed" in log
+    assert "marketplace_reader_secret" not in log
+
+    assert sync(api, connection)["rowsSynced"] == counts["categories"]
+    exact = rows(marketplace, "select sum(total_amount) as total, max(confirmed_at) as confirmed from raw.orders")[0]
+    with psycopg.connect(airbyte_server.admin_dsn) as source:
+        assert source.execute("select sum(total_amount), max(confirmed_at) from orders").fetchone() == tuple(
+            exact.values()
+        )
+
+
+def test_secrets_are_masked_and_kept_when_the_mask_comes_back(connection: str, api: httpx.Client) -> None:
+    source = api.get("/sources").json()["data"][0]
+    assert source["configuration"]["password"] == "**********"
+    api.patch(f"/sources/{source['sourceId']}", json={"configuration": source["configuration"]})
+    assert len(api.get("/streams", params={"sourceId": source["sourceId"]}).json()) == 9
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nothing_is_answered_without_a_token(airbyte_server: Settings, method: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer 9999999999.abc"}):
+        answer = httpx.request(method, f"{airbyte_server.airbyte_url}/jobs", headers=headers)
+        assert answer.status_code == 401
+        assert "POST /applications/token" in answer.json()["detail"]
+    wrong = httpx.post(
+        f"{airbyte_server.airbyte_url}/applications/token", data={"client_id": "x", "client_secret": "y"}
+    )
+    assert wrong.status_code == 401
+    assert httpx.get(f"{airbyte_server.airbyte_url}/health").status_code == 200
+
+
+def test_credentials_are_readable_by_their_owner_only(airbyte_server: Settings) -> None:
+    for name in ("credentials.env", "airbyte.db"):
+        assert (airbyte_server.local_dir / "airbyte" / name).stat().st_mode & 0o077 == 0
+
+
+def test_what_cannot_be_is_refused_with_a_reason(connection: str, api: httpx.Client) -> None:
+    for path in ("/sources/none", "/connections/none", "/jobs/987654"):
+        assert api.get(path).status_code == 404
+    known = api.get(f"/connections/{connection}").json()
+    ends = {"sourceId": known["sourceId"], "destinationId": known["destinationId"]}
+    for stream, reason in (
+        ({"name": "nothing"}, "stream nothing is missing at the source"),
+        ({"name": "orders", "syncMode": "full_refresh_update"}, "syncMode full_refresh_update is not supported"),
+        ({"name": "orders", "primaryKey": [["nope"]]}, "stream orders has no column nope"),
+    ):
+        answer = api.post("/connections", json={**ends, "configurations": {"streams": [stream]}})
+        assert answer.status_code == 422
+        assert reason in answer.json()["detail"]
+    assert api.post("/jobs", json={"connectionId": connection, "jobType": "reset"}).status_code == 422
+    assert api.delete(f"/sources/{known['sourceId']}").status_code == 409
+
+
+def test_a_second_sync_waits_for_nobody_and_a_cancelled_one_leaves_nothing(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    with psycopg.connect(airbyte_server.admin_dsn) as lock:
+        lock.execute("lock table event_log in access exclusive mode")
+        job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
+        deadline = time.monotonic() + 60
+        while "orders: 500 rows committed" not in api.get(f"/jobs/{job}/log").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        second = api.post("/jobs", json={"connectionId": connection})
+        assert second.status_code == 409
+        assert "already running" in second.json()["detail"]
+        assert api.get(f"/jobs/{job}").json()["status"] == "running"
+        group = _group(job)
+        assert len(group) == 3, "worker, source, destination"
+        assert api.delete(f"/jobs/{job}").json()["status"] == "cancelled"
+        assert not any(process.is_running() and process.status() != "zombie" for process in group)
+    assert api.get(f"/jobs/{job}").json()["status"] == "cancelled"
+    tables = [table.table_id for table in bigquery.client(marketplace).list_tables("raw")]
+    assert not [name for name in tables if name.startswith("_")]
+    done = sync(api, connection)
+    assert done["status"] == "succeeded"
+    assert rows(marketplace, "select count(*) as n, count(distinct id) as k from raw.event_log")[0] == {
+        "n": 1000,
+        "k": 1000,
+    }
+    assert done["rowsSynced"] < 1200, "streams that were committed before the cancellation are not read again"
+
+
+def _group(job: int) -> list[psutil.Process]:
+    workers = [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if "airbyte.server.worker" in (p.info["cmdline"] or []) and str(job) in p.info["cmdline"]
+    ]
+    return [p for p in psutil.process_iter() if os.getpgid(p.pid) == workers[0].pid]
+
+
+def test_a_killed_server_forgets_nothing_and_its_job_is_failed(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    with psycopg.connect(airbyte_server.admin_dsn) as lock:
+        lock.execute("lock table event_log in access exclusive mode")
+        job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
+        deadline = time.monotonic() + 60
+        while "payments: 600 rows committed" not in api.get(f"/jobs/{job}/log").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        running = server.process(airbyte_server).running()
+        assert running is not None
+        for process in [*_group(job), running]:
+            process.send_signal(signal.SIGKILL)
+        psutil.wait_procs([running], timeout=10)
+        assert server.start(airbyte_server)
+    assert api.get(f"/jobs/{job}").json()["status"] == "failed"
+    assert sync(api, connection)["status"] == "succeeded"
+    assert problems(marketplace)[1] == [
+        "a raw table has never landed: " + problems(marketplace)[1][0].split(": ", 1)[1]
+    ]
+
+
+def test_a_job_says_why_it_failed(connection: str, api: httpx.Client, airbyte_server: Settings) -> None:
+    with psycopg.connect(airbyte_server.admin_dsn) as source:
+        source.execute("alter table reviews drop column body")
+    job = sync(api, connection)
+    assert job["status"] == "failed"
+    assert "error: table reviews has no column body any more" in api.get(f"/jobs/{job['jobId']}/log").text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("drop table reviews cascade", "the source lacks the table reviews"),
+        ("alter table orders drop column currency", "the source's table orders lacks the column currency"),
+        ("drop schema public cascade; create schema public", "the source has no table that may be read"),
+    ],
+)
+def test_apply_says_what_the_source_lacks(
+    marketplace: Settings, airbyte_server: Settings, change: str, reason: str
+) -> None:
+    with psycopg.connect(airbyte_server.admin_dsn) as source:
+        source.execute(change.encode())
+    with pytest.raises(ApplyError, match=reason):
+        apply.apply(airbyte_server, load())
+
+
+@pytest.mark.parametrize(
+    ("dsn", "reason"),
+    [
+        ("mysql://a@b/c", "SOURCE_DSN must look like"),
+        ("postgresql://marketplace:wrong@127.0.0.1:{port}/marketplace", "refuses the password of user marketplace"),
+        ("postgresql://a:b@127.0.0.1:1/c", "does not answer"),
+    ],
+)
+def test_apply_says_what_is_wrong_with_source_dsn(
+    marketplace: Settings, airbyte_server: Settings, monkeypatch: pytest.MonkeyPatch, dsn: str, reason: str
+) -> None:
+    from stack import settings
+
+    monkeypatch.setenv("SOURCE_DSN", dsn.format(port=airbyte_server.postgres_port))
+    with pytest.raises(ApplyError, match=reason):
+        apply.apply(settings.load(), load())
+
+
+def test_rows_deleted_at_the_source_are_marked_and_live_again_when_they_come_back(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    sync(api, connection)
+    assert sum(sweep(marketplace).values()) == 0
+    with psycopg.connect(airbyte_server.admin_dsn) as source:
+        gone = source.execute(
+            "delete from payments where id in (select id from payments order by id limit 3) returning *"
+        ).fetchall()
+        source.execute("delete from event_log where id = 7")
+    sync(api, connection)
+    before = rows(marketplace, "select max(_airbyte_extracted_at) as at from raw.payments")[0]["at"]
+    assert {table: n for table, n in sweep(marketplace).items() if n} == {"payments": 3, "event_log": 1}
+    dead = rows(marketplace, "select id, _airbyte_extracted_at as at from raw.payments where _deleted_at is not null")
+    assert {row["id"] for row in dead} == {str(row[0]) for row in gone}
+    assert min(row["at"] for row in dead) > before
+    assert sum(sweep(marketplace).values()) == 0, "nothing is marked twice"
+    with psycopg.connect(airbyte_server.admin_dsn) as source:
+        source.execute(f"insert into payments values ({', '.join(['%s'] * len(gone[0]))})", gone[0])
+    sync(api, connection)
+    assert sum(sweep(marketplace).values()) == 0
+    live = rows(
+        marketplace,
+        "select count(*) as n from raw.payments where _deleted_at is null or _airbyte_extracted_at > _deleted_at",
+    )
+    assert live[0]["n"] == 598
+    _loaded_rates(marketplace)
+    assert problems(marketplace)[1] == []
+
+
+def _loaded_rates(settings: Settings) -> None:
+    from airbyte.loaders import ecb_fx_rates
+
+    ecb_fx_rates.load(bigquery.client(settings))
+
+
+def test_a_source_that_lost_too_much_is_not_swept(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    sync(api, connection)
+    with psycopg.connect(airbyte_server.admin_dsn) as source:
+        source.execute("delete from event_log where id > 300")
+    with pytest.raises(SweepError, match="700 of 1,000 rows of event_log are gone from the source"):
+        sweep(marketplace)
+    assert sweep(marketplace, force=True)["event_log"] == 700
+
+
+def test_the_raw_gate_names_what_is_missing_or_poor(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    sync(api, connection)
+    ensure_deleted_at(bigquery.client(marketplace))
+    assert "ecb_fx_rates" in problems(marketplace)[1][0]
+    _loaded_rates(marketplace)
+    assert problems(marketplace) == (rows(marketplace, "select 4014 as n")[0]["n"], [])
+    rows(marketplace, "delete from raw.orders where true")
+    assert problems(marketplace)[1] == ["raw.orders is empty"]
+    rows(marketplace, "insert into raw.users (id) select id from raw.users limit 2")
+    rows(marketplace, "delete from raw.event_log where id > 500")
+    assert problems(marketplace)[1][1:] == ["raw.event_log has 500 rows, the source 1,000: sync again"] or problems(
+        marketplace
+    )[1][0].endswith("a key landed twice")
+
+
+def test_the_rates_of_the_ecb_land_once_and_a_correction_lands(emulator: Settings) -> None:
+    from airbyte.loaders import ecb_fx_rates
+
+    bq = bigquery.client(emulator)
+    bigquery.create_datasets(bq, emulator.bigquery_location)
+    bq.delete_table("raw.ecb_fx_rates", not_found_ok=True)
+    landed = ecb_fx_rates.load(bq)
+    assert landed == len(list(ecb_fx_rates.published())) > 200_000
+    assert ecb_fx_rates.load(bq) == 0
+    rows(emulator, "delete from raw.ecb_fx_rates where rate_date >= date '2026-10-29'")
+    rows(
+        emulator,
+        "update raw.ecb_fx_rates set units_per_eur = 9 where currency = 'USD' and rate_date = date '2024-03-01'",
+    )
+    assert 50 < ecb_fx_rates.load(bq) < 100
+    assert ecb_fx_rates.load(bq) == 0
+    usd = rows(
+        emulator,
+        "select cast(units_per_eur as string) as r from raw.ecb_fx_rates where currency = 'USD' and rate_date = date '2024-03-01'",
+    )
+    assert usd[0]["r"].startswith("1.0")
+
+
+def test_the_ecb_parser_takes_gaps_and_refuses_nonsense() -> None:
+    from airbyte.loaders.ecb_fx_rates import parse
+
+    found = list(parse("Date,USD,HRK,\n2024-01-02,1.0956,N/A,\n2024-01-03,1.0919,,\n"))
+    assert [(str(day), currency, str(rate)) for day, currency, rate in found] == [
+        ("2024-01-02", "USD", "1.0956"),
+        ("2024-01-03", "USD", "1.0919"),
+    ]
+    with pytest.raises(ValueError, match="not positive"):
+        list(parse("Date,USD\n2024-01-02,-1\n"))

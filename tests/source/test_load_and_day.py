@@ -1,0 +1,211 @@
+"""Loading and business days, on a real Postgres: what the ledger says is what the database holds, and what a day changed is what it noted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from source import day, load
+from source.tables import TYPES
+from stack.settings import ROOT, Settings
+
+Snapshot = dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def empty(postgres: Settings) -> Iterator[Settings]:
+    _clear(postgres)
+    yield postgres
+    _clear(postgres)
+
+
+def _clear(settings: Settings) -> None:
+    with psycopg.connect(settings.admin_dsn) as connection:
+        connection.execute(
+            "drop schema if exists source_admin cascade; drop schema public cascade; create schema public"
+        )
+
+
+def run(settings: Settings, ledger: Path, *arguments: str) -> int:
+    return load.main([*arguments, "--dsn", settings.admin_dsn, "--ledger", str(ledger)])
+
+
+def snapshot(settings: Settings) -> Snapshot:
+    """{table: {key: the whole row as text}}."""
+    with psycopg.connect(settings.admin_dsn) as connection:
+        return {
+            table: dict(connection.execute(f"select id::text, t::text from {table} as t").fetchall()) for table in TYPES
+        }
+
+
+def count(settings: Settings, question: str) -> int:
+    with psycopg.connect(settings.admin_dsn) as connection:
+        return connection.execute(question).fetchone()[0]  # type: ignore[index]
+
+
+def test_the_ledger_has_every_trap_and_the_database_every_row(empty: Settings, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.json"
+    assert run(empty, ledger, "--scale", "0.02") == 0
+    traps = {name: trap["count"] for name, trap in json.loads(ledger.read_text())["traps"].items()}
+    # 20 blocks: rates as the generator's docstring states them.
+    assert min(traps.values()) > 0
+    assert traps["replayed_payments"] == 60
+    assert traps["payment_events"] == 1140
+    assert traps["null_event_id"] == 10
+    assert (traps["fx_missing_orders"], traps["total_mismatch_orders"]) == (1, 1)
+    assert (traps["future_updated_at_products"], traps["draft_products"]) == (1, 5)
+    assert traps["null_shipping_country_orders"] == 25
+    assert traps["out_of_order_events"] == 200
+    rows = {table: len(found) for table, found in snapshot(empty).items()}
+    assert rows == {**rows, "users": 200, "orders": 1000, "order_items": 2400, "payments": 1200, "event_log": 2000}
+    # What COPY wrote without checks is what the constraints demand.
+    with psycopg.connect(empty.admin_dsn) as connection:
+        constraints = connection.execute(
+            "select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint "
+            "where contype in ('f', 'c') and connamespace = 'public'::regnamespace"
+        ).fetchall()
+        assert len(constraints) > 15
+        for table, name, definition in constraints:
+            connection.execute(f"alter table {table} drop constraint {name}")
+            connection.execute(f"alter table {table} add constraint {name} {definition}")
+        connection.rollback()
+    with psycopg.connect(empty.admin_dsn) as connection:
+        assert connection.execute(
+            "insert into categories (name, slug, level) values ('x', 'x', 1) returning id"
+        ).fetchone() == (65,)
+        connection.rollback()
+
+
+def test_values_survive_the_binary_format(empty: Settings, tmp_path: Path) -> None:
+    run(empty, tmp_path / "ledger.json", "--scale", "0.01")
+    assert (
+        count(
+            empty,
+            "select count(*) from orders where total_amount <> subtotal_amount + coalesce(shipping_amount, 0) + tax_amount - coalesce(discount_amount, 0)",
+        )
+        == 1
+    )
+    assert count(empty, "select count(*) from products where attributes ->> 'colour' in ('red', 'blau', '緑')") == 50
+    assert count(empty, "select count(*) from products where tags = array['hand made', 'x\"y']") > 0
+    assert count(empty, "select count(*) from products where tags = '{}'") > 0
+    assert (
+        count(
+            empty,
+            "select count(*) from orders where confirmed_at between (created_at at time zone 'UTC') and (created_at at time zone 'UTC') + interval '3 hours'",
+        )
+        > 400
+    )
+    assert count(empty, "select count(*) from orders where shipping_city = 'São Paulo'") > 0
+    assert count(empty, "select count(*) from products where description = E'Line one\\nline two'") > 0
+
+
+def test_a_second_load_of_the_same_does_nothing_and_another_one_is_refused(
+    empty: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = tmp_path / "ledger.json"
+    run(empty, ledger, "--scale", "0.01")
+    before = snapshot(empty)
+    assert run(empty, ledger, "--scale", "0.01") == 0
+    assert run(empty, ledger) == 0, "without a scale the source stays what it is"
+    assert run(empty, ledger, "--scale", "0.02") == 1
+    assert (
+        "error: the source already holds scale 0.01, seed 42, not scale 0.02, seed 42: run `make clean-data`"
+        in capsys.readouterr().err
+    )
+    assert snapshot(empty) == before
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.2, 1.6])
+def test_a_killed_load_leaves_an_empty_database_and_the_next_one_works(
+    empty: Settings, tmp_path: Path, seconds: float
+) -> None:
+    ledger = tmp_path / "ledger.json"
+    command = [sys.executable, "-m", "source.load", "--scale", "0.5", "--dsn", empty.admin_dsn, "--ledger", str(ledger)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    assert run(empty, ledger, "--scale", "0.01") == 0
+    assert count(empty, "select count(*) from orders") == 500
+
+
+def test_a_folder_of_sql_files_loads_whole_or_not_at_all(
+    empty: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    (folder / "1_schema.sql").write_text(
+        'create extension "uuid-ossp"; create table a (id uuid default uuid_generate_v4(), n int);'
+    )
+    (folder / "2_data.sql").write_text("copy a (n) from stdin;\n1\n2\n\\.\ncommit;\n")
+    (folder / "3_bad.sql").write_text("insert into nowhere values (1);")
+    ledger = tmp_path / "ledger.json"
+    assert run(empty, ledger, "--sql", str(folder)) == 1
+    assert 'relation "nowhere" does not exist' in capsys.readouterr().err
+    assert count(empty, "select count(*) from pg_tables where schemaname = 'public'") == 0
+    (folder / "3_bad.sql").unlink()
+    assert run(empty, ledger, "--sql", str(folder)) == 0
+    assert count(empty, "select count(*) from a") == 2
+    assert run(empty, ledger, "--sql", str(folder)) == 0
+    assert count(empty, "select count(*) from a") == 2
+    assert not ledger.exists()
+
+
+def test_a_database_that_cannot_be_reached_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dsn = "postgresql://nobody:x@127.0.0.1:1/nowhere"
+    for program in (load, day):
+        assert program.main(["--dsn", dsn, "--ledger", str(tmp_path / "l.json")]) == 1
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith("error: Postgres")
+
+
+def test_a_day_notes_every_key_that_it_touched_and_nothing_else(empty: Settings, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.json"
+    run(empty, ledger, "--scale", "0.02")
+    for number in (1, 2, 3):
+        before = snapshot(empty)
+        assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(ledger)]) == 0
+        after = snapshot(empty)
+        noted = json.loads(ledger.read_text())["days"][-1]
+        assert noted["number"] == number
+        for table in TYPES:
+            old, new = before[table], after[table]
+            really = {
+                "inserted": sorted(new.keys() - old.keys()),
+                "updated": sorted(k for k in new.keys() & old.keys() if new[k] != old[k]),
+                "deleted": sorted(old.keys() - new.keys()),
+            }
+            assert noted["touched"].get(table, {"inserted": [], "updated": [], "deleted": []}) == really, (
+                number,
+                table,
+            )
+        kinds = {(table, kind) for table, kinds in noted["touched"].items() for kind, keys in kinds.items() if keys}
+        assert kinds >= {
+            *(
+                (table, "inserted")
+                for table in ("orders", "order_items", "payments", "seller_tier_history", "event_log")
+            ),
+            *((table, "updated") for table in ("orders", "payments", "seller_tier_history", "users", "products")),
+            *((table, "deleted") for table in ("orders", "order_items", "payments", "reviews")),
+        }
+    late = [k for k in after["orders"].values() if "-L0" in k]
+    assert len(late) == 3, "one transaction a day commits after the others"
+    traps: dict[str, Any] = json.loads(ledger.read_text())["traps"]
+    assert traps["deleted_rows"]["count"] > 6
+    assert traps["future_updated_at_products"]["count"] == 4
+
+
+def test_a_day_in_an_almost_empty_marketplace(empty: Settings, tmp_path: Path) -> None:
+    with psycopg.connect(empty.admin_dsn) as connection:
+        connection.execute((ROOT / "source" / "schema.sql").read_bytes())
+    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(tmp_path / "ledger.json")]) == 0
+    assert count(empty, "select count(*) from orders") == 0
