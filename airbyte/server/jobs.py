@@ -21,6 +21,8 @@ from stack.settings import ROOT
 
 Json = dict[str, Any]
 START_SECONDS = 30.0
+# A destination ends its load job and drops its temporary table.
+CLEANUP_SECONDS = 15.0
 
 
 class Jobs:
@@ -104,7 +106,7 @@ def _alive(job: Json) -> bool:
 
 def _kill_group(group: int) -> None:
     """End a worker, its source and its destination: they share a process group, whose number no other process gets while one of them lives."""
-    for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
+    for number, seconds in ((signal.SIGTERM, CLEANUP_SECONDS), (signal.SIGKILL, 3.0)):
         members = []
         for process in psutil.process_iter():
             try:

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -73,7 +72,6 @@ def test_apply_creates_once_syncs_and_changes_nothing_the_second_time(
     api: httpx.Client,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert capsys.readouterr().out.count("create") >= 1
     assert apply.apply(airbyte_server, load()) == connection
     assert capsys.readouterr().out.count("as described") == 3
     assert find.find(airbyte_server, load().name) == connection
@@ -145,7 +143,7 @@ def test_a_second_sync_waits_for_nobody_and_a_cancelled_one_leaves_nothing(
         lock.execute("lock table event_log in access exclusive mode")
         job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
         deadline = time.monotonic() + 60
-        while "orders: 500 rows committed" not in api.get(f"/jobs/{job}/log").text:
+        while "seller_tier_history: 200 rows committed" not in api.get(f"/jobs/{job}/log").text:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         second = api.post("/jobs", json={"connectionId": connection})
@@ -195,9 +193,8 @@ def test_a_killed_server_forgets_nothing_and_its_job_is_failed(
         assert server.start(airbyte_server)
     assert api.get(f"/jobs/{job}").json()["status"] == "failed"
     assert sync(api, connection)["status"] == "succeeded"
-    assert problems(marketplace)[1] == [
-        "a raw table has never landed: " + problems(marketplace)[1][0].split(": ", 1)[1]
-    ]
+    counts = {s.name: rows(marketplace, f"select count(*) as n from raw.{s.name}")[0]["n"] for s in load().streams}
+    assert counts == {**counts, "orders": 500, "order_items": 1200, "payments": 600, "event_log": 1000}
 
 
 def test_a_job_says_why_it_failed(connection: str, api: httpx.Client, airbyte_server: Settings) -> None:
