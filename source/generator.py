@@ -2,6 +2,7 @@
 
 Layout. Everything comes in blocks; scale 1 has 1,000 of them. A block is 10 users (2 of them sellers), 5 products, 50 orders with 120 items and
 60 payment rows, 20 tier rows, 30 reviews and 100 log events. So the rows of an order can be addressed from the order and back, without a join.
+Of floating-point operations only the exactly rounded ones are used (+ - * / sqrt): a power may differ between processors, and between chunks.
 
 Planted traps and their rates (source/ledger.py counts them in the database):
 
@@ -73,7 +74,6 @@ CITIES = (
     "Mérida",
     "Zürich",
 )
-Floats = npt.NDArray[np.float64]
 
 
 class Marketplace:
@@ -113,7 +113,7 @@ class Marketplace:
 
     @staticmethod
     def _is_deleted(users: Rows) -> npt.NDArray[np.bool_]:
-        return np.asarray(users % 97 == 13)
+        return np.asarray(users % 97 == 10)
 
     def _user_deleted_at(self, users: Rows) -> Rows:
         return LAST_DAY - self._r.below("users.deleted", users, 60 * DAY)
@@ -171,11 +171,13 @@ class Marketplace:
 
     def _product_seller(self, products: Rows) -> Rows:
         """The user rows of the products' sellers; few sellers have many products."""
-        return 5 * (self._r.uniform("products.seller", products) ** 2 * (2 * self.blocks)).astype(np.int64)
+        chance = self._r.uniform("products.seller", products)
+        return 5 * (chance * chance * (2 * self.blocks)).astype(np.int64)
 
     def _product_price(self, products: Rows) -> Rows:
         """Cents of a euro or dollar, from 1 to some thousands."""
-        return 100 + (10 ** (self._r.uniform("products.price", products) * 3 + 2)).astype(np.int64)
+        doublings = self._r.below("products.price_size", products, 10)
+        return 100 + np.ldexp(100 * (1 + self._r.uniform("products.price", products)), doublings).astype(np.int64)
 
     def _product_title(self, products: Rows) -> pa.Array:
         words = _pick(
@@ -255,7 +257,8 @@ class Marketplace:
         return np.where(self._ordered_at(orders) > LAST_DAY - 10 * DAY, fresh, settled)
 
     def _buyer(self, orders: Rows) -> Rows:
-        return (self._r.uniform("orders.buyer", orders) ** 1.5 * self.rows["users"]).astype(np.int64)
+        chance = self._r.uniform("orders.buyer", orders)
+        return (chance * np.sqrt(chance) * self.rows["users"]).astype(np.int64)
 
     def _items_of(self, orders: Rows) -> tuple[Rows, Rows]:
         """First item row and number of items of each order."""
@@ -268,7 +271,8 @@ class Marketplace:
 
     def _item_amounts(self, items: Rows) -> tuple[Rows, Rows, Rows, Rows]:
         """Product row, quantity, unit price and total (cents) of each item, in its order's currency."""
-        product = (self._r.uniform("order_items.product", items) ** 2 * self.rows["products"]).astype(np.int64)
+        chance = self._r.uniform("order_items.product", items)
+        product = (chance * chance * self.rows["products"]).astype(np.int64)
         quantity = 1 + self._r.weighted("order_items.quantity", items, [80, 14, 6])
         currency = self._currency(self._order_of_item(items))
         factors = np.array([c.per_dollar for c in CURRENCIES])
@@ -516,6 +520,11 @@ class Marketplace:
 
 
 PAYMENT_STATUSES = ("completed", "failed", "refunded", "disputed", "processing", "pending")
+
+
+def generate(table: str, seed: int, scale: float, start: int, stop: int) -> pa.Table:
+    """Rows [start, stop) of a table: the same whatever was made before, and by whom."""
+    return Marketplace(scale, seed).table(table, start, stop)
 
 
 # columns
