@@ -32,6 +32,8 @@ class Jobs:
         """`folder` is the server's data directory."""
         self._store = store
         self._folder = folder
+        # Jobs that are being ended on purpose: that their process is gone says nothing about them.
+        self._ending: set[int] = set()
         (folder / "jobs").mkdir(parents=True, exist_ok=True)
 
     def recover(self) -> None:
@@ -68,7 +70,7 @@ class Jobs:
 
     def refresh(self, job: Json) -> Json:
         """The job as it really stands: failed when it is noted as active and its process is gone."""
-        if job["status"] not in ACTIVE:
+        if job["status"] not in ACTIVE or job["id"] in self._ending:
             return job
         if job["pid"] is None and time.time() - job["started_at"] < START_SECONDS:
             return job
@@ -87,9 +89,13 @@ class Jobs:
         return self._store.job(job["id"]) or job
 
     def _end(self, job: Json, status: str, message: str) -> None:
-        if job["pid"] is not None:
-            _kill_group(job["pid"])
-        self._store.update_job(job["id"], status=status, message=message)
+        self._ending.add(job["id"])
+        try:
+            if job["pid"] is not None:
+                _kill_group(job["pid"])
+            self._store.update_job(job["id"], status=status, message=message)
+        finally:
+            self._ending.discard(job["id"])
         shutil.rmtree(self._folder / "jobs" / str(job["id"]), ignore_errors=True)
 
 
