@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable
 from typing import Any
 
-Tables = dict[str, list[dict[str, Any]]]
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
 
 FIRST_SYNC = "2026-10-28T03:00:00Z"
 SECOND_SYNC = "2026-10-29T03:00:00Z"
@@ -37,7 +37,7 @@ CATEGORIES = [
     {"id": 3, "name": "Cases", "parent_id": 2, "level": 2},
 ]
 
-PRODUCTS = [
+PRODUCTS: list[Row] = [
     {"id": "case", "seller_id": "sam", "category_id": 3, "title": "Case", "status": "active"},
     {"id": "thing", "seller_id": "gone", "title": "Thing", "status": "active"},
     {
@@ -51,28 +51,26 @@ PRODUCTS = [
 ]
 
 
-def order(id: str, created_at: str, status: str, currency: str, subtotal: str, **columns: Any) -> dict[str, Any]:
+def order(id: str, created_at: str, status: str, currency: str, subtotal: str, **columns: Any) -> Row:
     """An order of berta's whose total is its subtotal, unless said otherwise."""
     defaults = {"order_number": f"ORD-{id}", "buyer_id": "berta", "subtotal_amount": subtotal, "total_amount": subtotal}
     return defaults | {"id": id, "created_at": created_at, "status": status, "currency": currency} | columns
 
 
-def item(id: str, order_id: str, product: str, quantity: int, total: str, currency: str) -> dict[str, Any]:
+def item(id: str, order_id: str, product: str, quantity: int, total: str, currency: str) -> Row:
     """An item; its seller is the product's."""
     seller = next(row["seller_id"] for row in PRODUCTS if row["id"] == product)
     names = {"id": id, "order_id": order_id, "product_id": product, "seller_id": seller}
     return names | {"quantity": quantity, "unit_price": total, "total_price": total, "currency": currency}
 
 
-def payment(id: str, order_id: str, status: str, amount: str, currency: str, at: str, **columns: Any) -> dict[str, Any]:
+def payment(id: str, order_id: str, status: str, amount: str, currency: str, at: str, **columns: Any) -> Row:
     """A payment row without an event id, created `at`."""
     names = {"id": id, "order_id": order_id, "payment_provider": "stripe", "status": status}
     return names | {"amount": amount, "currency": currency, "created_at": at} | columns
 
 
-def tier(
-    id: int, user_id: str, tier: str, start: str, end: str | None = None, created: str | None = None
-) -> dict[str, Any]:
+def tier(id: int, user_id: str, tier: str, start: str, end: str | None = None, created: str | None = None) -> Row:
     """A tier row from the start of a day to the start of another, or open."""
     times = {"effective_from": f"{start}T00:00:00Z", "effective_to": end and f"{end}T00:00:00Z"}
     return times | {"id": id, "user_id": user_id, "tier": tier, "created_at": f"{created or start}T00:00:00Z"}
@@ -151,7 +149,7 @@ TIERS = [
 ]
 
 
-def landed(rows: Iterable[dict[str, Any]], sync: str = FIRST_SYNC) -> list[dict[str, Any]]:
+def landed(rows: Iterable[Row], sync: str = FIRST_SYNC) -> list[Row]:
     """The rows as a sync lands them."""
     return [
         {"_airbyte_raw_id": f"{sync}-{number}", "_airbyte_extracted_at": sync, "_airbyte_generation_id": 0} | row
@@ -161,7 +159,7 @@ def landed(rows: Iterable[dict[str, Any]], sync: str = FIRST_SYNC) -> list[dict[
 
 def first_sync() -> Tables:
     """All raw tables after the first sync."""
-    tables = {
+    tables: Tables = {
         "users": USERS,
         "categories": CATEGORIES,
         "products": PRODUCTS,
@@ -198,8 +196,3 @@ def second_sync() -> Tables:
 def nothing() -> Tables:
     """All raw tables without a row, beside the rates."""
     return {table: [] for table in first_sync()} | {"ecb_fx_rates": RATES}
-
-
-def utc(text: str) -> datetime.datetime:
-    """A point in time from "2026-10-24 10:00:00"."""
-    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)

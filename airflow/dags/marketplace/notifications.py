@@ -81,6 +81,13 @@ class FailureNotifier(BaseNotifier):
         log.error("ALERT %s", json.dumps(alert))
 
 
+def _reasons(job_id: int) -> list[str]:
+    """What the embedded server's log of the job says went wrong; nothing when the Airbyte is another one."""
+    path = settings.load().local_dir / "airbyte" / "jobs" / f"{job_id}.log"
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return [line.split(" error: ", 1)[1] for line in lines if " error: " in line]
+
+
 class CancelSync(FailureNotifier):
     """Failure callback of the task that waits for Airbyte: the job must not run on when nobody waits for it."""
 
@@ -93,6 +100,8 @@ class CancelSync(FailureNotifier):
             hook = AirbyteHook("airbyte_marketplace")
             if job_id and hook.get_job_status(job_id) in ("pending", "running", "incomplete"):
                 hook.cancel_job(job_id)
+            for reason in _reasons(job_id):
+                log.error("error: %s", reason)
         except Exception:
             log.exception("Airbyte job %s could not be cancelled", job_id)
         super().notify(context)
