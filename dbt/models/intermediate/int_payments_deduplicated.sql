@@ -34,13 +34,13 @@ reopened as (
         events.event_key,
         events._raw_extracted_at
     from events
-    {%- if is_incremental() %}
+    {% if is_incremental() %}
     left join {{ this }} as stored on events.event_key = stored.event_key
     where
         stored.event_key is null
         or stored._raw_extracted_at <> events._raw_extracted_at
         or stored.duplicate_count + 1 <> events.live_rows
-    {%- endif %}
+    {% endif %}
 ),
 
 -- The first row names the event, whatever is replayed later; the last row says how it stands. The id makes the order total.

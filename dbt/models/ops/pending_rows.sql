@@ -22,7 +22,7 @@ with last_tier_rows as (
     ) = 1
 ),
 
-sellers_with_periods as (
+sellers_with_periods as ( -- noqa: ST03
     select user_id from last_tier_rows
     group by user_id
     having count(*) > 1 or max(case when is_filled then 1 else 0 end) = 1
