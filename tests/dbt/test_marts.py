@@ -150,7 +150,7 @@ class TestFirstRun:
             from marts.dim_products order by product_id
         """) == [
             ("case", 3, "Electronics > Phones > Cases", "Electronics", "active", None, False),
-            ("idea", 1, "Electronics", "Electronics", "draft", "2026-10-28 03:00:00", True),
+            ("idea", 1, "Electronics", "Electronics", "draft", None, True),
             ("thing", -1, "Uncategorized", "Uncategorized", "active", None, False),
         ]
 

@@ -24,8 +24,8 @@ renamed as (
 
         -- times
         created_at,
-        -- No row can have changed after it was read: a later time is the source's mistake, kept beside the capped one.
-        case when updated_at > _airbyte_extracted_at then _airbyte_extracted_at else updated_at end as updated_at,
+        -- No row can have changed after it was read: a later time is the source's mistake. When it really changed, nobody knows.
+        case when updated_at <= _airbyte_extracted_at then updated_at end as updated_at,
         updated_at as source_updated_at,
         coalesce(updated_at > _airbyte_extracted_at, false) as is_updated_at_in_future,
         published_at,
