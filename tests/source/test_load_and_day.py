@@ -15,6 +15,7 @@ import pytest
 
 from source import day, load
 from source.tables import TYPES
+from stack import postgres as postgres_service
 from stack.settings import ROOT, Settings
 
 Snapshot = dict[str, dict[str, str]]
@@ -32,6 +33,8 @@ def _clear(settings: Settings) -> None:
         connection.execute(
             "drop schema if exists source_admin cascade; drop schema public cascade; create schema public"
         )
+    # What the dropped schema granted is gone with it, and the server outlives this test.
+    postgres_service.grant_reader(settings)
 
 
 def run(settings: Settings, ledger: Path, *arguments: str) -> int:
