@@ -522,11 +522,6 @@ class Marketplace:
 PAYMENT_STATUSES = ("completed", "failed", "refunded", "disputed", "processing", "pending")
 
 
-def generate(table: str, seed: int, scale: float, start: int, stop: int) -> pa.Table:
-    """Rows [start, stop) of a table: the same whatever was made before, and by whom."""
-    return Marketplace(scale, seed).table(table, start, stop)
-
-
 # columns
 
 

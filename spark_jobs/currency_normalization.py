@@ -8,7 +8,7 @@ from pathlib import Path
 if not __package__:  # spark-submit runs this file by its path: imports start at the repository, not in this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from spark_jobs.command import main

@@ -50,6 +50,8 @@ def run(settings: Settings, arguments: argparse.Namespace, services: dict[str, A
     _require_disk(settings, scale)
     timer = Timer()
     with _only_one(settings):
+        if settings.source_dsn_override:
+            _module(settings, "airbyte.source_check")
         _fill_and_start(settings, arguments, services, timer)
         with timer.step("apply connection"):
             _module(settings, "airbyte.connections.apply")
@@ -150,6 +152,7 @@ def _fill_and_start(settings: Settings, arguments: argparse.Namespace, services:
                 load += ["--scale", arguments.scale] if arguments.scale else []
                 _module(settings, "source.load", *load, "--ledger", str(_ledger_path(settings)))
                 postgres.grant_reader(settings)
+                _module(settings, "airbyte.source_check")
     finally:
         for future, _ in background:
             future.result()

@@ -62,7 +62,9 @@ def apply(current: Settings, description: Description) -> str:
         "source_id",
     )
     _note_secret(current, wanted)
-    _require_columns(airbyte.columns(source_id), description)
+    lacking = description.lacking(airbyte.columns(source_id))
+    if lacking:
+        raise ApplyError(lacking)
     destination = airbyte.find("destination", description.destination["name"])
     place = destination_configuration(current, description)
     destination_id = _save(
@@ -139,25 +141,6 @@ def _note_secret(current: Settings, wanted: Json) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(_digest(current, wanted))
-
-
-def _require_columns(found: dict[str, set[str]], description: Description) -> None:
-    """Raise ApplyError, naming them, when the source lacks tables or columns that the pipeline needs."""
-    if not found:
-        raise ApplyError(
-            "the source has no table that may be read: fill it (`make demo` does), or grant select to its user"
-        )
-    missing = [stream.name for stream in description.streams if stream.name not in found]
-    if missing:
-        raise ApplyError(
-            f"the source lacks the table {', '.join(missing)}, or it may not be read: see source/schema.sql"
-        )
-    for stream in description.streams:
-        absent = [column for column in stream.columns if column not in found[stream.name]]
-        if absent:
-            raise ApplyError(
-                f"the source's table {stream.name} lacks the column {', '.join(absent)}: see source/schema.sql"
-            )
 
 
 def main() -> int:

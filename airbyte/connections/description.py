@@ -34,6 +34,19 @@ class Description:
     settings: Json
     streams: tuple[Stream, ...]
 
+    def lacking(self, found: dict[str, set[str]]) -> str | None:
+        """What the pipeline needs and the source, {table: its columns}, lacks: one sentence, None when nothing."""
+        if not found:
+            return "the source has no table that may be read: fill it (`make demo` does), or grant select to its user"
+        absent = [stream.name for stream in self.streams if stream.name not in found]
+        if absent:
+            return f"the source lacks the table {', '.join(absent)}, or it may not be read: see source/schema.sql"
+        for stream in self.streams:
+            columns = [column for column in stream.columns if column not in found[stream.name]]
+            if columns:
+                return f"the source's table {stream.name} lacks the column {', '.join(columns)}: see source/schema.sql"
+        return None
+
 
 @cache
 def load(path: Path = FILE) -> Description:

@@ -296,7 +296,7 @@ def test_the_raw_gate_names_what_is_missing_or_poor(
     _loaded_rates(marketplace)
     assert problems(marketplace) == (rows(marketplace, "select 4014 as n")[0]["n"], [])
     rows(marketplace, "delete from raw.orders where true")
-    assert problems(marketplace)[1] == ["raw.orders is empty"]
+    assert problems(marketplace)[1] == ["raw.orders has 0 rows, the source 500: sync again"]
     rows(marketplace, "insert into raw.users (id) select id from raw.users limit 2")
     rows(marketplace, "delete from raw.event_log where id > 500")
     assert problems(marketplace)[1][1:] == ["raw.event_log has 500 rows, the source 1,000: sync again"] or problems(
