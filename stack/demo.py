@@ -26,7 +26,7 @@ RUNNING = ("queued", "running")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The demo's options, as DESIGN.md names them."""
+    """The demo's options."""
     parser.add_argument(
         "--scale",
         help="scale factor of the generated source, from 0.01 (default: what the source holds already, else 1: 0.4 million rows)",

@@ -6,11 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from stack.settings import ROOT
+from stack.settings import ROOT, Settings
 from tests.e2e.deployment import Deployment
 
 
@@ -69,6 +71,49 @@ def test_a_port_in_use_names_the_holder(deployment: Deployment) -> None:
 def test_a_full_disk_is_said_before_anything_starts(deployment: Deployment) -> None:
     assert "GB free, this run needs about" in error(deployment.run("stack", "demo", "--scale", "10000"))
     assert nothing_runs(deployment)
+
+
+@pytest.fixture
+def database(postgres: Settings) -> Iterator[str]:
+    """The DSN of a database of its own with the marketplace's tables, all empty."""
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as owner:
+        owner.execute("create database foreign_source")
+    dsn = psycopg.conninfo.conninfo_to_dict(postgres.admin_dsn)
+    address = "postgresql://{user}:{password}@{host}:{port}/foreign_source".format(**dsn)
+    with psycopg.connect(address) as owner:
+        owner.execute((ROOT / "source" / "schema.sql").read_bytes())
+    yield address
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as owner:
+        owner.execute("drop database foreign_source with (force)")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("select 1", "error: the source is empty: none of its tables has a row"),
+        ("drop table reviews", "error: the source lacks the table reviews, or it may not be read"),
+        ("alter table orders drop column currency", "error: the source's table orders lacks the column currency"),
+        ("drop schema public cascade; create schema public", "error: the source has no table that may be read"),
+    ],
+)
+def test_a_source_that_cannot_be_used_starts_nothing(tmp_path: Path, database: str, change: str, message: str) -> None:
+    with psycopg.connect(database) as owner:
+        owner.execute(change.encode())
+    made = Deployment(tmp_path, {"SOURCE_DSN": database})
+    assert error(made.run("stack", "demo")).startswith(message)
+    assert nothing_runs(made)
+
+
+def test_a_source_that_does_not_answer_or_refuses_starts_nothing(tmp_path: Path, postgres: Settings) -> None:
+    address = f"127.0.0.1:{postgres.postgres_port}"
+    for dsn, said in {
+        "postgresql://reader:x@127.0.0.1:1/marketplace": "127.0.0.1:1/marketplace does not answer: ",
+        f"postgresql://reader:x@{address}/marketplace": f"{address}/marketplace refuses the password of user reader",
+        "mysql://reader:x@127.0.0.1/marketplace": "SOURCE_DSN must look like postgresql://user:password@host",
+    }.items():
+        made = Deployment(tmp_path, {"SOURCE_DSN": dsn})
+        assert said in error(made.run("stack", "demo"))
+        assert nothing_runs(made)
 
 
 @pytest.mark.parametrize(

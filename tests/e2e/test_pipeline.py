@@ -5,14 +5,17 @@ The tests of this module are the steps of one story and run in order on one depl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stack import bigquery
+from stack.__main__ import SERVICES
 from tests.content import Content, content, differences
 from tests.e2e.deployment import Deployment
 
@@ -51,7 +54,17 @@ def test_a_fresh_demo_by_dbt_finds_exactly_what_was_planted(deployment: Deployme
     assert len(story["fresh"]) >= 12
 
 
-def test_a_second_demo_without_a_change_changes_no_row(deployment: Deployment, story: dict[str, Content]) -> None:
+def test_a_second_demo_after_kill_9_of_the_whole_stack_changes_no_row(
+    deployment: Deployment, story: dict[str, Content]
+) -> None:
+    killed = []
+    for service in SERVICES.values():
+        running = service.process(deployment.settings).running()
+        assert running is not None
+        killed += [running, *running.children(recursive=True)]
+    for process in killed:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     deployment.demo("--scale", SCALE, "--engine", "auto")
     assert differences(story["fresh"], content(deployment.settings)) == {}
 

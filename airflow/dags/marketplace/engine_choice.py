@@ -1,6 +1,6 @@
 """Which engine does the heavy steps: a pure function of the pending volume, the threshold and what the operator asks for.
 
-The rule is DESIGN rule 6, policy `volume`; docs/architecture.md, "Engine choice", says what the threshold costs.
+docs/architecture.md, "Engine choice", says why by volume and what the threshold costs.
 """
 
 from __future__ import annotations
