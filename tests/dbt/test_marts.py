@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,7 @@ from unittest import mock
 import pytest
 
 from stack import bigquery, dbt
-from stack.settings import Settings
+from stack.settings import ROOT, Settings
 from tests.content import content, differences
 from tests.dbt import raw_tables, scenario
 
@@ -216,6 +217,24 @@ class TestFirstRun:
             ("p-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
         ]
+
+
+def documented_queries() -> list[Any]:
+    """The SQL blocks of the pages that quote them, each named by its page and heading."""
+    found = []
+    for page in ("example-queries", "data-quality"):
+        for section in re.split(r"^## ", (ROOT / "docs" / f"{page}.md").read_text(), flags=re.MULTILINE)[1:]:
+            blocks = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+            assert blocks, f"{page}: a section without a query: {section.splitlines()[0]}"
+            found += [pytest.param(sql, id=f"{page}: {section.splitlines()[0]}") for sql in blocks]
+    return found
+
+
+@pytest.mark.usefixtures("first_run")
+@pytest.mark.parametrize("sql", documented_queries())
+def test_a_documented_query_finds_rows(warehouse: Warehouse, sql: str) -> None:
+    """The scenario has every trap, so a query that finds nothing does not find its trap."""
+    assert warehouse(sql)
 
 
 @pytest.mark.usefixtures("first_run")
