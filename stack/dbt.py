@@ -34,7 +34,7 @@ def results_path(current: Settings, step: str) -> Path:
 def outcome(results: list[Any]) -> dict[str, Any]:
     """Count dbt's results. `rows` are the rows that the adapter reports as written, where it does."""
     tests = [r for r in results if r.node.resource_type in ("test", "unit_test")]
-    models = [r for r in results if r.node.resource_type not in ("test", "unit_test")]
+    models = [r for r in results if r.node.resource_type in ("model", "seed", "snapshot")]
     status = {r.node.unique_id: str(r.status) for r in results}
     failed = [r.node.name for r in results if status[r.node.unique_id] in BAD]
     passed = sum(status[r.node.unique_id] == "pass" for r in tests)

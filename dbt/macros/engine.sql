@@ -84,3 +84,18 @@
 {% macro default__money_text(amount) -%}
     format('%.2f', {{ amount }})
 {%- endmacro %}
+
+
+{% macro seconds_between(first, last) -%}
+    {{ return(adapter.dispatch('seconds_between')(first, last)) }}
+{%- endmacro %}
+
+{% macro default__seconds_between(first, last) -%}
+    timestamp_diff({{ last }}, {{ first }}, second)
+{%- endmacro %}
+
+
+{# Later than every time in the data. #}
+{% macro end_of_time() -%}
+    cast('9999-12-31 00:00:00+00:00' as timestamp)
+{%- endmacro %}

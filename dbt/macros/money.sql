@@ -9,3 +9,5 @@
 {% macro fx_rate_usd(currency, published_rate) -%}
     case when {{ currency }} = 'USD' then cast(1 as {{ dbt.type_numeric() }}) else {{ published_rate }} end
 {%- endmacro %}
+
+

@@ -1,11 +1,6 @@
--- The orders' payment events are all there are, but for those whose order has not landed.
+-- The payment events of the reconciliation are all there are, also those whose order has not landed.
 with reconciled as (
     select coalesce(sum(payment_events), 0) as payment_events from {{ ref('fct_payment_reconciliation') }}
-),
-
-waiting as (
-    select count(*) as payment_events from {{ ref('quarantine_payments') }}
-    where reason = 'orphan_order'
 ),
 
 events as (
@@ -14,9 +9,7 @@ events as (
 
 select
     events.payment_events,
-    reconciled.payment_events as reconciled_events,
-    waiting.payment_events as waiting_events
+    reconciled.payment_events as reconciled_events
 from events
 cross join reconciled
-cross join waiting
-where events.payment_events <> reconciled.payment_events + waiting.payment_events
+where events.payment_events <> reconciled.payment_events

@@ -31,7 +31,7 @@ with landed as (
         'payment event' as kind,
         events.payment_id as id,
         fct.has_payment is true as is_in_marts,
-        coalesce(usd.amount_usd is null, true) as is_bad,
+        coalesce(usd.amount_usd is null or not fct.has_order, true) as is_bad,
         events.payment_id in (select payment_id from {{ ref('quarantine_payments') }}) as is_in_quarantine
     from {{ ref('int_payments_deduplicated') }} as events
     left join {{ ref('int_payments_usd') }} as usd on events.event_key = usd.event_key

@@ -178,19 +178,74 @@ class TestFirstRun:
             ("sam", "35", 3, "17.5", "4.5", 2, "gold", "2026-04-01 00:00:00"),
         ]
 
+    def test_seller_tier_progression(self, warehouse: Warehouse) -> None:
+        assert warehouse("""
+            select seller_id, tier, movement, days_in_tier, order_count, gmv_usd, net_gmv_usd
+            from marts.fct_seller_tier_progression order by seller_id, valid_from
+        """) == [
+            ("gone", "silver", "first", 273, 2, "31", "31"),
+            ("sam", "bronze", "first", 31, 0, "0", "0"),
+            ("sam", "silver", "upgrade", 59, 0, "0", "0"),
+            ("sam", "gold", "upgrade", 208, 3, "35", "35"),
+        ]
+        assert warehouse("""
+            select seller_id, previous_tier, tier_upgrades, tier_downgrades, net_gmv_usd from marts.fct_seller_performance order by seller_id
+        """) == [("empty", None, 0, 0, "0"), ("gone", None, 0, 0, "30"), ("sam", "silver", 2, 0, "35")]
+
+    def test_the_tier_of_an_item_is_that_of_its_orders_moment(self, warehouse: Warehouse) -> None:
+        assert warehouse("""
+            select order_item_id, seller_tier_at_order from marts.fct_order_items where seller_id = 'gone' order by order_item_id
+        """) == [("i-mismatch", None), ("i-nowhere", "silver"), ("i-yen", None)]
+
+    def test_events_by_the_day_on_which_they_happened(self, warehouse: Warehouse) -> None:
+        assert warehouse("select event_date, event_count, late_event_count from marts.fct_daily_events") == [
+            ("2026-10-28", 1, 0)
+        ]
+
+    def test_the_calendar_reaches_from_the_first_order_to_the_last(self, warehouse: Warehouse) -> None:
+        assert warehouse("select min(date_day) as a, max(date_day) as b, count(*) as n from marts.dim_dates") == [
+            ("2026-09-15", "2026-10-26", 42)
+        ]
+
     def test_payment_reconciliation(self, warehouse: Warehouse) -> None:
         assert warehouse("""
-            select order_id, order_total, paid_amount, refunded_amount, difference, difference_usd, reconciliation_status, has_payment
+            select order_id, order_total, paid_amount, refunded_amount, difference, difference_usd, reconciliation_status, reconciliation_reason
             from marts.fct_payment_reconciliation order by order_id
         """) == [
-            ("cancelled", "50", "0", "0", "50", "50", "failed", True),
-            ("mismatch", "11", "0", "0", "11", "11", "no_payment", False),
-            ("nowhere", "20", "20", "0", "0", "0", "matched", True),
-            ("pending", "60", "0", "0", "60", "60", "pending", True),
-            ("peso", "9000", "9000", "0", "0", None, "matched", True),
-            ("september", "10", "10", "0", "0", "0", "matched", True),
-            ("weekend", "27.99", "27.99", "0", "0", "0", "matched", True),
-            ("yen", "1001", "1001", "1001", "0", "0", "refunded", True),
+            ("cancelled", "50", "0", "0", "50", "50", "failed", "cancelled_unpaid"),
+            # Paid for an order that has not landed.
+            ("late", None, "8.5", "0", None, None, "no_order", "order_missing"),
+            ("mismatch", "11", "0", "0", "11", "11", "no_payment", "payment_missing"),
+            ("nowhere", "20", "20", "0", "0", "0", "matched", "payout_mismatch"),
+            ("pending", "60", "0", "0", "60", "60", "pending", "capture_open"),
+            ("peso", "9000", "9000", "0", "0", None, "matched", "payout_mismatch"),
+            ("september", "10", "10", "0", "0", "0", "matched", "disputed"),
+            ("weekend", "27.99", "27.99", "0", "0", "0", "matched", "paid_in_full"),
+            ("yen", "1001", "1001", "1001", "0", "0", "refunded", "refunded_in_full"),
+        ]
+
+    def test_flags_of_the_ledgers(self, warehouse: Warehouse) -> None:
+        assert warehouse("""
+            select order_id, has_order, has_payment, has_capture, has_refund, has_dispute, has_fee, has_payout, is_multi_currency, is_reconciled
+            from marts.fct_payment_reconciliation where order_id in ('late', 'mismatch', 'september', 'weekend', 'yen') order by order_id
+        """) == [
+            ("late", False, True, True, False, False, False, False, False, False),
+            ("mismatch", True, False, False, False, False, False, False, False, False),
+            ("september", True, True, True, False, True, False, False, True, False),
+            ("weekend", True, True, True, False, False, True, True, False, True),
+            ("yen", True, True, True, True, False, False, False, False, True),
+        ]
+
+    def test_payment_ageing_on_the_newest_day_of_the_data(self, warehouse: Warehouse) -> None:
+        assert warehouse("""
+            select order_id, as_of_date, open_since_date, days_open, ageing_bucket from marts.fct_payment_ageing order by order_id
+        """) == [
+            ("late", "2026-10-26", "2026-10-26", 0, "0-7 days"),
+            ("mismatch", "2026-10-26", "2026-10-26", 0, "0-7 days"),
+            ("nowhere", "2026-10-26", "2026-09-15", 41, "31-90 days"),
+            ("pending", "2026-10-26", "2026-10-26", 0, "0-7 days"),
+            ("peso", "2026-10-26", "2026-10-26", 0, "0-7 days"),
+            ("september", "2026-10-26", "2026-09-16", 40, "31-90 days"),
         ]
 
     def test_customer_cohorts(self, warehouse: Warehouse) -> None:
@@ -204,10 +259,14 @@ class TestFirstRun:
             select order_id, reason, detail from quarantine.orders
             union all select order_item_id, reason, detail from quarantine.order_items
             union all select payment_id, reason, detail from quarantine.payments
+            union all select product_id, reason, detail from quarantine.products
+            union all select review_id, reason, detail from quarantine.reviews
+            union all select cast(tier_row_id as string), reason, detail from quarantine.seller_tier_history
             order by 1
         """) == [
             ("i-late", "orphan_order", "order late has not landed"),
             ("i-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
+            ("idea", "future_updated_at", "updated_at is on 2027-05-05"),
             (
                 "mismatch",
                 "total_mismatch",
@@ -242,6 +301,12 @@ def test_a_second_run_without_change_changes_nothing(emulator: Settings) -> None
     before = content(emulator, LAYERS, with_landing=True)
     run(emulator, "heavy", "marts")
     assert differences(before, content(emulator, LAYERS, with_landing=True)) == {}
+
+
+@pytest.mark.usefixtures("first_run")
+def test_the_rules_hold_on_rows_of_their_own(emulator: Settings) -> None:
+    """dbt's unit tests; they take the types of their inputs from the tables of the first run."""
+    run(emulator, "unit-tests")
 
 
 @pytest.mark.usefixtures("second_run")

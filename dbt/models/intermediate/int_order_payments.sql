@@ -12,35 +12,62 @@ orders_usd as (
     select * from {{ ref('int_orders_usd') }}
 ),
 
--- Money that was captured, whatever became of it later. A payment in another currency goes through its own dollars to the order's currency.
+minor_units as (
+    select * from {{ ref('minor_units') }}
+),
+
+-- Amounts are compared in the order's currency; in the payments' own while the order has not landed.
 events as (
     select
-        payments.order_id,
-        payments.status,
+        payments.*,
         payments.status in ('completed', 'refunded', 'disputed') as is_captured,
-        case
-            when payments.currency = orders_usd.currency then payments.amount
-            else cast(round(payments_usd.amount_usd / orders_usd.fx_rate_usd, 2) as {{ dbt.type_numeric() }})
-        end as amount_in_order_currency,
+        coalesce(orders_usd.currency, min(payments.currency) over (partition by payments.order_id)) as order_currency,
+        orders_usd.fx_rate_usd as order_fx_rate_usd,
+        payments_usd.payment_date,
+        payments_usd.amount_usd,
         payments_usd.platform_fee_usd,
-        payments_usd.seller_payout_usd
+        payments_usd.seller_payout_usd,
+        {{ payment_amount_fault('payments', 'minor_units') }} as amount_fault
     from payments
     inner join payments_usd on payments.event_key = payments_usd.event_key
-    inner join orders_usd on payments.order_id = orders_usd.order_id
+    left join orders_usd on payments.order_id = orders_usd.order_id
+    left join minor_units on payments.currency = minor_units.currency
+),
+
+-- A payment in another currency goes through its own dollars. The seller gets what the platform does not keep, and nothing once refunded.
+converted as (
+    select
+        *,
+        case
+            when currency = order_currency then amount
+            else cast(round(amount_usd / order_fx_rate_usd, 2) as {{ dbt.type_numeric() }})
+        end as order_amount,
+        case status
+            when 'completed' then seller_payout is distinct from amount - coalesce(platform_fee, 0)
+            when 'refunded' then coalesce(seller_payout, 0) <> 0
+            else false
+        end as is_payout_mismatch
+    from events
 ),
 
 totals as (
     select
         order_id,
+        min(order_currency) as currency,
+        min(payment_date) as first_payment_date,
         count(*) as payment_events,
         sum(case when is_captured then 1 else 0 end) as captured_events,
         sum(case when status in ('pending', 'processing') then 1 else 0 end) as open_events,
-        sum(case when is_captured and amount_in_order_currency is null then 1 else 0 end) as unconverted_events,
-        coalesce(sum(case when is_captured then amount_in_order_currency end), 0) as paid_amount,
-        coalesce(sum(case when status = 'refunded' then amount_in_order_currency end), 0) as refunded_amount,
+        sum(case when is_captured and order_amount is null then 1 else 0 end) as unconverted_events,
+        sum(case when currency <> order_currency then 1 else 0 end) as foreign_currency_events,
+        sum(case when is_payout_mismatch then 1 else 0 end) as payout_mismatch_events,
+        sum(case when amount_fault is not null then 1 else 0 end) as faulty_events,
+        coalesce(sum(case when is_captured then order_amount end), 0) as paid_amount,
+        coalesce(sum(case when status = 'refunded' then order_amount end), 0) as refunded_amount,
+        coalesce(sum(case when status = 'disputed' then order_amount end), 0) as disputed_amount,
         sum(case when is_captured then platform_fee_usd end) as platform_fee_usd,
         sum(case when is_captured then seller_payout_usd end) as seller_payout_usd
-    from events
+    from converted
     group by order_id
 )
 

@@ -13,7 +13,9 @@ item_totals as (
         order_id,
         count(*) as item_count,
         sum(total_price_usd) as items_usd,
-        sum(case when is_fx_missing then 1 else 0 end) as items_without_rate
+        sum(case when is_fx_missing then 1 else 0 end) as items_without_rate,
+        min(currency) as lowest_currency,
+        max(currency) as highest_currency
     from {{ ref('int_order_items_usd') }}
     group by order_id
 ),
@@ -24,6 +26,10 @@ users as (
 
 countries as (
     select * from {{ ref('country_regions') }}
+),
+
+minor_units as (
+    select * from {{ ref('minor_units') }}
 ),
 
 enriched as (
@@ -39,6 +45,9 @@ enriched as (
         -- Where it goes; unknown or no country: where the buyer lives.
         coalesce(shipping.region, home.region, 'Unknown') as region,
         orders.currency,
+        coalesce(
+            item_totals.lowest_currency <> orders.currency or item_totals.highest_currency <> orders.currency, false
+        ) as is_multi_currency,
         orders.subtotal_amount,
         orders.shipping_amount,
         orders.tax_amount,
@@ -61,6 +70,7 @@ enriched as (
             + coalesce(orders.tax_amount, 0)
             - coalesce(orders.discount_amount, 0)
         ) as is_total_mismatch,
+        {{ order_amount_fault('orders', 'minor_units') }} as amount_fault,
         orders.confirmed_at,
         orders.shipped_at,
         orders.delivered_at
@@ -70,6 +80,7 @@ enriched as (
     left join users on orders.buyer_id = users.user_id
     left join countries as shipping on orders.shipping_country = shipping.country_code
     left join countries as home on users.country_code = home.country_code
+    left join minor_units on orders.currency = minor_units.currency
 )
 
 select * from enriched

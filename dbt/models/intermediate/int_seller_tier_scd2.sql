@@ -1,19 +1,19 @@
 {{ config(tags=['heavy']) }}
 
-with source as (
+-- Deleted rows too: that a row went away is a change of its seller.
+with read_until as (
     select
-        *,
-        {{ is_live() }} as is_live,
-        max(_airbyte_extracted_at) over (partition by user_id) as _raw_extracted_at
+        user_id as seller_id,
+        max(_airbyte_extracted_at) as _raw_extracted_at
     from {{ source('marketplace', 'seller_tier_history') }}
+    group by user_id
 ),
 
 -- Of several rows from the same moment only the last one counts.
 effective as (
-    select * from source
-    where is_live
+    select * from {{ ref('stg_marketplace__seller_tier_history') }}
     qualify row_number() over (
-        partition by user_id, effective_from order by created_at desc nulls last, id desc
+        partition by seller_id, effective_from order by created_at desc nulls last, tier_row_id desc
     ) = 1
 ),
 
@@ -22,7 +22,7 @@ bounded as (
     select
         *,
         coalesce(
-            lead(effective_from) over (partition by user_id order by effective_from),
+            lead(effective_from) over (partition by seller_id order by effective_from),
             effective_to
         ) as ends_at
     from effective
@@ -32,7 +32,7 @@ bounded as (
 filled as (
     select
         *,
-        coalesce(lag(tier) over (partition by user_id order by effective_from) <> tier, true) as is_tier_change
+        coalesce(lag(tier) over (partition by seller_id order by effective_from) <> tier, true) as is_tier_change
     from bounded
     where ends_at is null or ends_at > effective_from
 ),
@@ -42,7 +42,7 @@ numbered as (
     select
         *,
         sum(case when is_tier_change then 1 else 0 end) over (
-            partition by user_id order by effective_from rows unbounded preceding
+            partition by seller_id order by effective_from rows unbounded preceding
         ) as period
     from filled
 ),
@@ -51,7 +51,7 @@ period_ends as (
     select
         *,
         last_value(ends_at) over (
-            partition by user_id, period order by effective_from
+            partition by seller_id, period order by effective_from
             rows between unbounded preceding and unbounded following
         ) as valid_to
     from numbered
@@ -59,16 +59,19 @@ period_ends as (
 
 periods as (
     select
-        user_id as seller_id,
-        tier,
-        lag(tier) over (partition by user_id order by effective_from) as previous_tier,
-        effective_from as valid_from,
-        valid_to,
-        valid_to is null as is_current,
-        change_reason,
-        _raw_extracted_at
+        period_ends.seller_id,
+        period_ends.tier,
+        lag(period_ends.tier) over (
+            partition by period_ends.seller_id order by period_ends.effective_from
+        ) as previous_tier,
+        period_ends.effective_from as valid_from,
+        period_ends.valid_to,
+        period_ends.valid_to is null as is_current,
+        period_ends.change_reason,
+        read_until._raw_extracted_at
     from period_ends
-    where is_tier_change
+    inner join read_until on period_ends.seller_id = read_until.seller_id
+    where period_ends.is_tier_change
 )
 
 select * from periods

@@ -14,6 +14,7 @@ sales as (
     select
         seller_id,
         coalesce(sum(gmv_usd), 0) as gmv_usd,
+        coalesce(sum(case when not is_refunded then gmv_usd end), 0) as net_gmv_usd,
         count(distinct order_id) as order_count,
         count(distinct case when gmv_usd is not null then order_id end) as valued_order_count,
         sum(quantity) as units
@@ -34,15 +35,23 @@ ratings as (
     group by products.seller_id
 ),
 
-tiers as (
-    select * from {{ ref('int_seller_tier_scd2') }}
-    where is_current
+progress as (
+    select
+        seller_id,
+        max(case when is_current then tier end) as current_tier,
+        max(case when is_current then previous_tier end) as previous_tier,
+        max(case when is_current then valid_from end) as tier_since,
+        sum(case when {{ tier_rank('tier') }} > {{ tier_rank('previous_tier') }} then 1 else 0 end) as tier_upgrades,
+        sum(case when {{ tier_rank('tier') }} < {{ tier_rank('previous_tier') }} then 1 else 0 end) as tier_downgrades
+    from {{ ref('int_seller_tier_scd2') }}
+    group by seller_id
 ),
 
 performance as (
     select
         sellers.seller_id,
         coalesce(sales.gmv_usd, 0) as gmv_usd,
+        coalesce(sales.net_gmv_usd, 0) as net_gmv_usd,
         coalesce(sales.order_count, 0) as order_count,
         coalesce(sales.units, 0) as units,
         case
@@ -51,12 +60,15 @@ performance as (
         end as average_order_value_usd,
         ratings.average_rating,
         coalesce(ratings.review_count, 0) as review_count,
-        tiers.tier as current_tier,
-        tiers.valid_from as tier_since
+        progress.current_tier,
+        progress.previous_tier,
+        progress.tier_since,
+        coalesce(progress.tier_upgrades, 0) as tier_upgrades,
+        coalesce(progress.tier_downgrades, 0) as tier_downgrades
     from sellers
     left join sales on sellers.seller_id = sales.seller_id
     left join ratings on sellers.seller_id = ratings.seller_id
-    left join tiers on sellers.seller_id = tiers.seller_id
+    left join progress on sellers.seller_id = progress.seller_id
 )
 
 select * from performance

@@ -31,6 +31,13 @@ reasons as (
     union all
     select
         order_id,
+        amount_fault as reason,
+        concat('total ', {{ money_text('total_amount') }}, ' ', currency) as detail
+    from orders
+    where amount_fault is not null
+    union all
+    select
+        order_id,
         'missing_order_date' as reason,
         'created_at is null: the order is on no day and in no month' as detail
     from orders

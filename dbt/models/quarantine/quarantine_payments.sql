@@ -1,21 +1,24 @@
 {{ config(alias='payments') }}
 
 with payments as (
-    select * from {{ ref('int_payments_usd') }}
-),
-
-orders as (
-    select * from {{ ref('stg_marketplace__orders') }}
+    select
+        usd.*,
+        events.amount,
+        orders.order_id is null as is_orphan,
+        {{ payment_amount_fault('events', 'minor_units') }} as amount_fault
+    from {{ ref('int_payments_usd') }} as usd
+    inner join {{ ref('int_payments_deduplicated') }} as events on usd.event_key = events.event_key
+    left join {{ ref('stg_marketplace__orders') }} as orders on usd.order_id = orders.order_id
+    left join {{ ref('minor_units') }} as minor_units on events.currency = minor_units.currency
 ),
 
 reasons as (
     select
-        payments.payment_id,
+        payment_id,
         'orphan_order' as reason,
-        concat('order ', payments.order_id, ' has not landed') as detail
+        concat('order ', order_id, ' has not landed') as detail
     from payments
-    left join orders on payments.order_id = orders.order_id
-    where orders.order_id is null
+    where is_orphan
     union all
     select
         payment_id,
@@ -23,6 +26,13 @@ reasons as (
         concat(currency, ' has no rate on ', coalesce(cast(payment_date as string), 'an unknown date')) as detail
     from payments
     where is_fx_missing
+    union all
+    select
+        payment_id,
+        amount_fault as reason,
+        concat({{ money_text('amount') }}, ' ', currency) as detail
+    from payments
+    where amount_fault is not null
 ),
 
 {{ quarantined('reasons', 'payment_id', source('marketplace', 'payments')) }}
