@@ -20,7 +20,9 @@ events as (
         payments.status in ('completed', 'refunded', 'disputed') as is_captured,
         case
             when payments.currency = orders_usd.currency then payments.amount
-            else cast(round(payments_usd.amount_usd / orders_usd.fx_rate_usd, 2) as {{ dbt.type_numeric() }})
+            else cast(
+                round({{ quotient('payments_usd.amount_usd', 'orders_usd.fx_rate_usd') }}, 2) as {{ dbt.type_numeric() }}
+            )
         end as amount_in_order_currency,
         payments_usd.platform_fee_usd,
         payments_usd.seller_payout_usd
