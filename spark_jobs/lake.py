@@ -68,9 +68,19 @@ class Lake:
 
     def holds(self, name: str, columns: Sequence[str] = ()) -> bool:
         """Whether there is such a table, and with exactly `columns` when some are given."""
-        if not DeltaTable.isDeltaTable(self.spark, self._path(name)):
+        if not DeltaTable.isDeltaTable(self.spark, self.uri(name)):
             return False
         return not columns or self.read(name).columns == list(columns)
+
+    def names(self, folder: str) -> list[str]:
+        """The Delta tables in a folder of the lake, sorted; none when there is no such folder."""
+        selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True)
+        found = [item.base_name for item in self._filesystem.get_file_info(selector) if not item.is_file]
+        return sorted(name for name in found if self.holds(f"{folder}/{name}"))
+
+    def uri(self, name: str) -> str:
+        """The URI of a table or a folder of the lake."""
+        return f"{self._uri}/{name}"
 
     def position(self, name: str) -> Position:
         """The table's newest version."""
@@ -83,7 +93,7 @@ class Lake:
         reader = self.spark.read.format("delta")
         if position is not None:
             reader = reader.option("versionAsOf", position.version)
-        return reader.load(self._path(name))
+        return reader.load(self.uri(name))
 
     def changes(self, name: str, after: Position, until: Position) -> DataFrame:
         """The change feed of the versions after `after`, up to `until`: the table's columns, `_change_type`, `_commit_version`."""
@@ -92,7 +102,7 @@ class Lake:
             .option("readChangeFeed", "true")
             .option("startingVersion", after.version + 1)
             .option("endingVersion", until.version)
-            .load(self._path(name))
+            .load(self.uri(name))
             .drop("_commit_timestamp")
         )
 
@@ -105,7 +115,7 @@ class Lake:
     def overwrite(self, name: str, rows: DataFrame) -> None:
         """Make the table exactly `rows`, in one commit."""
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-        writer.options(**PROPERTIES).save(self._path(name))
+        writer.options(**PROPERTIES).save(self.uri(name))
 
     def merge(self, name: str, rows: DataFrame, key: Sequence[str]) -> int:
         """Upsert `rows` by `key` in one commit; a row whose IS_DELETED is true (if there is that column) goes.
@@ -160,11 +170,8 @@ class Lake:
             .partitionBy("job")
             .mode("overwrite")
             .option("replaceWhere", f"job = '{job}'")
-            .save(self._path(STATE))
+            .save(self.uri(STATE))
         )
 
-    def _path(self, name: str) -> str:
-        return f"{self._uri}/{name}"
-
     def _table(self, name: str) -> DeltaTable:
-        return DeltaTable.forPath(self.spark, self._path(name))
+        return DeltaTable.forPath(self.spark, self.uri(name))

@@ -15,10 +15,13 @@ RAW_EXTRACTED_AT = "_raw_extracted_at"
 SPARK_TYPES = {
     "STRING": "string",
     "INT64": "bigint",
+    "FLOAT64": "double",
     "NUMERIC": "decimal(38,9)",
     "BOOL": "boolean",
     "DATE": "date",
+    "DATETIME": "timestamp_ntz",
     "TIMESTAMP": "timestamp",
+    "JSON": "string",
 }
 
 
@@ -30,16 +33,17 @@ def _columns(declaration: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table of `raw`: the columns that the jobs need of it, with its key. Mirrored to the lake as `raw/<name>`."""
+    """A table of `raw`: the columns that are read of it, with its key. Mirrored to the lake as `<folder>/<name>`."""
 
     name: str
     key: tuple[str, ...]
     columns: dict[str, str]
+    folder: str = "raw"
 
     @property
     def lake_name(self) -> str:
         """The mirror's place under LAKE_URI."""
-        return f"raw/{self.name}"
+        return f"{self.folder}/{self.name}"
 
 
 @dataclass(frozen=True)

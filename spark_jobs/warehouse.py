@@ -34,11 +34,16 @@ IS_DELETED = "_is_deleted"
 ARROW_TYPES = {
     "STRING": pa.string(),
     "INT64": pa.int64(),
+    "FLOAT64": pa.float64(),
     "NUMERIC": pa.decimal128(38, 9),
     "BOOL": pa.bool_(),
     "DATE": pa.date32(),
+    "DATETIME": pa.timestamp("us"),
     "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "JSON": pa.string(),
 }
+# What the API calls some of them.
+_LEGACY_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,17 @@ class Warehouse:
     def check(self) -> None:
         """Fail now, and not after the session's start, when the warehouse does not answer."""
         self._client.get_dataset("raw", retry=RETRY.with_timeout(5.0))
+
+    def raw_columns(self, name: str) -> dict[str, str]:
+        """{column: type} of raw.`name`, in its order. Raises JobError when it does not exist or has a type not mirrored."""
+        found = self._table("raw", name)
+        if found is None:
+            raise JobError(f"raw.{name} does not exist: run the sync that lands it first")
+        columns = {field.name: _LEGACY_NAMES.get(field.field_type, field.field_type) for field in found.schema}
+        unknown = [f"{column} {type_}" for column, type_ in columns.items() if type_ not in ARROW_TYPES]
+        if unknown:
+            raise JobError(f"raw.{name} has columns of types that the lake does not mirror: {', '.join(unknown)}")
+        return columns
 
     def raw_state(self, table: RawTable, after: datetime | None) -> RawState:
         """How many rows there are in `raw`, and landed after `after` (None: all). Raises JobError when a column is missing."""

@@ -1,6 +1,7 @@
 """`python -m stack.dbt STEP`: one layer of the dbt project, built and tested, with its outcome as one line of JSON for whoever called.
 
 The layers are the selectors of dbt/selectors.yml. dbt's own output goes to stderr as it comes; failing nodes are named on lines that start with "error:".
+`build --target spark` builds and tests the whole project on Delta, from raw as it is now (docs/decisions/0004-dbt-on-spark.md).
 """
 
 from __future__ import annotations
@@ -11,24 +12,34 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stack import settings
 from stack.settings import ROOT, Settings
 
-# step: (dbt command, selector)
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# step: (dbt command, selector; none is the whole project)
 STEPS = {
     "staging": ("build", "staging"),
     "heavy": ("run", "heavy"),
     "heavy-gate": ("test", "heavy"),
     "marts": ("build", "marts"),
+    "build": ("build", None),
 }
+TARGETS = ("bigquery", "spark")
 BAD = ("error", "fail", "runtime error")
 
 
-def results_path(current: Settings, step: str) -> Path:
+def results_path(current: Settings, step: str, target: str = "bigquery") -> Path:
     """Where a step's last outcome is kept: {"models": n, "tests_passed": n, "tests_warned": n, "failed": [names], …}."""
-    return current.local_dir / "dbt" / f"{step}.json"
+    return _folder(current, target) / f"{step}.json"
+
+
+def _folder(current: Settings, target: str) -> Path:
+    """Where dbt keeps its artifacts and logs: a folder a target, as each has a manifest of its own."""
+    return current.local_dir / ("dbt" if target == "bigquery" else f"dbt-{target}")
 
 
 def outcome(results: list[Any]) -> dict[str, Any]:
@@ -56,21 +67,18 @@ def outcome(results: list[Any]) -> dict[str, Any]:
     }
 
 
-def run(current: Settings, step: str, full_refresh: bool = False) -> int:
-    """Run one step. Returns 0, or 1 when a model or a test of severity error failed."""
+def run(current: Settings, step: str, full_refresh: bool = False, target: str = "bigquery") -> int:
+    """Run one step. Returns 0, or 1 when a model or a test of severity error failed. For `spark` a session must be open: `run_on_spark`."""
     from dbt.cli.main import dbtRunner
 
     started = time.monotonic()
     os.environ.update(current.environment())
     command, selector = STEPS[step]
-    project = str(ROOT / "dbt")
-    arguments = [command, "--selector", selector, "--project-dir", project, "--profiles-dir", project]
-    arguments += [
-        "--target-path",
-        str(current.local_dir / "dbt" / "target"),
-        "--log-path",
-        str(current.local_dir / "dbt" / "logs"),
-    ]
+    project, folder = str(ROOT / "dbt"), _folder(current, target)
+    arguments = [command, "--target", target, "--project-dir", project, "--profiles-dir", project]
+    arguments += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
+    if selector:
+        arguments += ["--selector", selector]
     if full_refresh and command != "test":
         arguments.append("--full-refresh")
     # dbt prints to stdout; the last line of ours must be the outcome alone.
@@ -81,26 +89,66 @@ def run(current: Settings, step: str, full_refresh: bool = False) -> int:
     os.dup2(stdout, 1)
     results = getattr(answer.result, "results", None)
     if answer.exception is not None or results is None:
-        print(f"error: dbt {command} --selector {selector}: {answer.exception or 'no result'}", file=sys.stderr)
+        print(f"error: dbt {step} on {target}: {answer.exception or 'no result'}", file=sys.stderr)
         return 1
     report = outcome(results) | {"step": step, "seconds": round(time.monotonic() - started, 1)}
     for result in results:
         if str(result.status) in BAD:
             message = " ".join((result.message or "").split())
             print(f"error: {result.node.resource_type} {result.node.name}: {message}", file=sys.stderr)
-    path = results_path(current, step)
+    path = results_path(current, step, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
     print(json.dumps(report))
     return 0 if answer.success else 1
 
 
+def run_on_spark(current: Settings, spark: SparkSession, full_refresh: bool = False) -> int:
+    """Mirror raw into the lake, then build and test the whole project there, in the open session `spark`.
+
+    Returns as `run`. Raises what `spark_jobs.command.reason` explains when raw cannot be mirrored.
+    """
+    from spark_jobs import databases, mirror_raw
+    from spark_jobs.incremental import Run
+    from spark_jobs.lake import Lake
+    from spark_jobs.progress import Progress
+    from spark_jobs.warehouse import Warehouse
+
+    with Lake(spark, current.lake_uri) as lake:
+        mirror_raw.update(Run(lake, Warehouse(current), Progress(), full_refresh))
+        databases.register(lake)
+        return run(current, "build", full_refresh, "spark")
+
+
+def _open_and_run_on_spark(current: Settings, full_refresh: bool) -> int:
+    """`run_on_spark` in a session of its own; a reason in one line where it cannot run."""
+    from spark_jobs.command import reason
+    from spark_jobs.session import open_session
+    from spark_jobs.warehouse import Warehouse
+
+    try:
+        Warehouse(current).check()
+        spark = open_session(current, "dbt")
+        try:
+            return run_on_spark(current, spark, full_refresh)
+        finally:
+            spark.stop()
+    except Exception as error:
+        print(f"error: {reason(error, current.bigquery_endpoint)}", file=sys.stderr)
+        return 1
+
+
 def main() -> int:
     """Run the step named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m stack.dbt", description=__doc__)
-    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("step", choices=STEPS, help="a layer, or `build`: the whole project")
+    parser.add_argument("--target", choices=TARGETS, default="bigquery", help="where it is built (default: bigquery)")
     parser.add_argument("--full-refresh", action="store_true", help="rebuild incremental models from raw")
     arguments = parser.parse_args()
+    if arguments.target == "spark":
+        if arguments.step != "build":
+            parser.error("the target spark builds the whole project at once: `build --target spark`")
+        return _open_and_run_on_spark(settings.load(), arguments.full_refresh)
     return run(settings.load(), arguments.step, arguments.full_refresh)
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share: a real Postgres and a real BigQuery emulator, on ports and folders of their own."""
+"""Fixtures that every room's tests share: a real Postgres, a real BigQuery emulator and a Spark session, on ports and folders of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from stack import emulator as emulator_service
 from stack import postgres as postgres_service
 from stack import settings as stack_settings
 from stack.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def free_port() -> int:
@@ -59,6 +63,16 @@ def emulator(settings: Settings) -> Iterator[Settings]:
     emulator_service.start(settings)
     yield settings
     emulator_service.stop(settings)
+
+
+@pytest.fixture(scope="session")
+def spark(settings: Settings) -> Iterator[SparkSession]:
+    """One small Spark session for all tests: a second one would be the first."""
+    from spark_jobs.session import open_session
+
+    session = open_session(settings, "tests", shuffle_partitions=2)
+    yield session
+    session.stop()
 
 
 def pytest_report_header() -> str:

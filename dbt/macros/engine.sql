@@ -18,6 +18,11 @@
     timestamp({{ wall_time }}, 'UTC')
 {%- endmacro %}
 
+{# The session's time zone is UTC. #}
+{% macro spark__utc_timestamp(wall_time) -%}
+    cast({{ wall_time }} as timestamp)
+{%- endmacro %}
+
 
 {# Joins `n` to each row as 0, 1, … `last` (an expression of that row). #}
 {% macro cross_join_numbers(last) -%}
@@ -26,6 +31,10 @@
 
 {% macro default__cross_join_numbers(last) -%}
     cross join unnest(generate_array(0, {{ last }})) as n
+{%- endmacro %}
+
+{% macro spark__cross_join_numbers(last) -%}
+    lateral view explode(sequence(0, {{ last }})) as n
 {%- endmacro %}
 
 
@@ -37,6 +46,10 @@
     date_add({{ date }}, interval {{ days }} day)
 {%- endmacro %}
 
+{% macro spark__add_days(date, days) -%}
+    date_add({{ date }}, {{ days }})
+{%- endmacro %}
+
 
 {% macro days_between(first, last) -%}
     {{ return(adapter.dispatch('days_between')(first, last)) }}
@@ -44,6 +57,10 @@
 
 {% macro default__days_between(first, last) -%}
     date_diff({{ last }}, {{ first }}, day)
+{%- endmacro %}
+
+{% macro spark__days_between(first, last) -%}
+    date_diff({{ last }}, {{ first }})
 {%- endmacro %}
 
 
@@ -56,6 +73,10 @@
     date_diff({{ last }}, {{ first }}, month)
 {%- endmacro %}
 
+{% macro spark__months_between(first, last) -%}
+    cast(months_between({{ last }}, {{ first }}) as int)
+{%- endmacro %}
+
 
 {% macro month_start(date) -%}
     {{ return(adapter.dispatch('month_start')(date)) }}
@@ -65,14 +86,28 @@
     date_trunc({{ date }}, month)
 {%- endmacro %}
 
+{% macro spark__month_start(date) -%}
+    trunc({{ date }}, 'month')
+{%- endmacro %}
 
-{# A whole row of a relation, by its alias, as JSON text. #}
+
+{# A whole row of a relation, by its alias, as JSON text: every column by its name. How a value is spelled is the engine's. #}
 {% macro row_as_json(alias) -%}
     {{ return(adapter.dispatch('row_as_json')(alias)) }}
 {%- endmacro %}
 
 {% macro default__row_as_json(alias) -%}
     to_json_string({{ alias }})
+{%- endmacro %}
+
+{% macro spark__row_as_json(alias) -%}
+    to_json(
+        struct({{ alias }}.*),
+        map(
+            'ignoreNullFields', 'false',
+            'timestampFormat', 'yyyy-MM-dd HH:mm:ss.SSSSSSXXX', 'timestampNTZFormat', 'yyyy-MM-dd HH:mm:ss.SSSSSS'
+        )
+    )
 {%- endmacro %}
 
 
@@ -86,12 +121,20 @@
 {%- endmacro %}
 
 
+{% macro spark__money_text(amount) -%}
+    cast(cast({{ amount }} as decimal(38, 2)) as string)
+{%- endmacro %}
+
 {% macro seconds_between(first, last) -%}
     {{ return(adapter.dispatch('seconds_between')(first, last)) }}
 {%- endmacro %}
 
 {% macro default__seconds_between(first, last) -%}
     timestamp_diff({{ last }}, {{ first }}, second)
+{%- endmacro %}
+
+{% macro spark__seconds_between(first, last) -%}
+    timestampdiff(second, {{ first }}, {{ last }})
 {%- endmacro %}
 
 

@@ -11,3 +11,16 @@
 {%- endmacro %}
 
 
+{# One number by another as NUMERIC: rounded at its ninth decimal, half away from zero, so that a second rounding finds the same digits on every engine.
+   Integers too: a division of integers is a float, of which no engine's `round` is exact. #}
+{% macro quotient(dividend, divisor) -%}
+    {{ return(adapter.dispatch('quotient')(dividend, divisor)) }}
+{%- endmacro %}
+
+{% macro default__quotient(dividend, divisor) -%}
+    cast({{ dividend }} as {{ dbt.type_numeric() }}) / {{ divisor }}
+{%- endmacro %}
+
+{% macro spark__quotient(dividend, divisor) -%}
+    round(cast({{ dividend }} as {{ dbt.type_numeric() }}) / {{ divisor }}, 9)
+{%- endmacro %}

@@ -40,7 +40,7 @@ converted as (
         *,
         case
             when currency = order_currency then amount
-            else cast(round(amount_usd / order_fx_rate_usd, 2) as {{ dbt.type_numeric() }})
+            else cast(round({{ quotient('amount_usd', 'order_fx_rate_usd') }}, 2) as {{ dbt.type_numeric() }})
         end as order_amount,
         case status
             when 'completed' then seller_payout is distinct from amount - coalesce(platform_fee, 0)

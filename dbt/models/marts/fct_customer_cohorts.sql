@@ -60,7 +60,8 @@ retained as (
         coalesce(activity.gmv_usd, 0) as gmv_usd,
         calendar.cohort_customers,
         cast(
-            round(coalesce(activity.customers, 0) / calendar.cohort_customers, 4) as {{ dbt.type_numeric() }}
+            round({{ quotient('coalesce(activity.customers, 0)', 'calendar.cohort_customers') }}, 4)
+            as {{ dbt.type_numeric() }}
         ) as retention_rate
     from calendar
     left join activity

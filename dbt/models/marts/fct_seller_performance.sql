@@ -28,7 +28,7 @@ ratings as (
     select
         products.seller_id,
         count(*) as review_count,
-        cast(round(avg(reviews.rating), 2) as {{ dbt.type_numeric() }}) as average_rating
+        cast(round({{ quotient('sum(reviews.rating)', 'count(*)') }}, 2) as {{ dbt.type_numeric() }}) as average_rating
     from {{ ref('stg_marketplace__reviews') }} as reviews
     inner join {{ ref('stg_marketplace__products') }} as products on reviews.product_id = products.product_id
     where reviews.status = 'approved'
@@ -56,7 +56,11 @@ performance as (
         coalesce(sales.units, 0) as units,
         case
             when sales.valued_order_count > 0
-                then cast(round(sales.gmv_usd / sales.valued_order_count, 2) as {{ dbt.type_numeric() }})
+                then
+                    cast(
+                        round({{ quotient('sales.gmv_usd', 'sales.valued_order_count') }}, 2)
+                        as {{ dbt.type_numeric() }}
+                    )
         end as average_order_value_usd,
         ratings.average_rating,
         coalesce(ratings.review_count, 0) as review_count,
