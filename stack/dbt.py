@@ -20,13 +20,14 @@ from stack.settings import ROOT, Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# step: (dbt command, selector; none is the whole project)
+# step: (dbt command, selector)
 STEPS = {
     "staging": ("build", "staging"),
     "heavy": ("run", "heavy"),
     "heavy-gate": ("test", "heavy"),
     "marts": ("build", "marts"),
-    "build": ("build", None),
+    "build": ("build", "whole"),
+    "unit-tests": ("test", "unit-tests"),
 }
 TARGETS = ("bigquery", "spark")
 BAD = ("error", "fail", "runtime error")
@@ -77,8 +78,7 @@ def run(current: Settings, step: str, full_refresh: bool = False, target: str = 
     project, folder = str(ROOT / "dbt"), _folder(current, target)
     arguments = [command, "--target", target, "--project-dir", project, "--profiles-dir", project]
     arguments += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
-    if selector:
-        arguments += ["--selector", selector]
+    arguments += ["--selector", selector]
     if full_refresh and command != "test":
         arguments.append("--full-refresh")
     # dbt prints to stdout; the last line of ours must be the outcome alone.
@@ -141,7 +141,7 @@ def _open_and_run_on_spark(current: Settings, full_refresh: bool) -> int:
 def main() -> int:
     """Run the step named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m stack.dbt", description=__doc__)
-    parser.add_argument("step", choices=STEPS, help="a layer, or `build`: the whole project")
+    parser.add_argument("step", choices=STEPS, help="a layer; `build`: the whole project; `unit-tests`: the rules")
     parser.add_argument("--target", choices=TARGETS, default="bigquery", help="where it is built (default: bigquery)")
     parser.add_argument("--full-refresh", action="store_true", help="rebuild incremental models from raw")
     arguments = parser.parse_args()

@@ -120,10 +120,10 @@
     format('%.2f', {{ amount }})
 {%- endmacro %}
 
-
 {% macro spark__money_text(amount) -%}
     cast(cast({{ amount }} as decimal(38, 2)) as string)
 {%- endmacro %}
+
 
 {% macro seconds_between(first, last) -%}
     {{ return(adapter.dispatch('seconds_between')(first, last)) }}

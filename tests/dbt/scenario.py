@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 Row = dict[str, Any]
@@ -61,7 +62,8 @@ def item(id: str, order_id: str, product: str, quantity: int, total: str, curren
     """An item; its seller is the product's."""
     seller = next(row["seller_id"] for row in PRODUCTS if row["id"] == product)
     names = {"id": id, "order_id": order_id, "product_id": product, "seller_id": seller}
-    return names | {"quantity": quantity, "unit_price": total, "total_price": total, "currency": currency}
+    price = str(Decimal(total) / quantity)
+    return names | {"quantity": quantity, "unit_price": price, "total_price": total, "currency": currency}
 
 
 def payment(id: str, order_id: str, status: str, amount: str, currency: str, at: str, **columns: Any) -> Row:

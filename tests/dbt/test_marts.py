@@ -60,23 +60,23 @@ def pending(warehouse: Warehouse) -> dict[str, int]:
     return dict(warehouse("select raw_table, pending_rows from ops.pending_rows"))
 
 
-def whole_run(settings: Settings, warehouse: Warehouse, tables: scenario.Tables) -> dict[str, int]:
-    """Land the tables and run all steps. Returns what was pending after staging."""
-    land(settings, tables)
-    run(settings, "staging")
+@pytest.fixture(scope="module")
+def first_run(emulator: Settings, warehouse: Warehouse) -> dict[str, int]:
+    """The steps of the DAG. Returns what was pending after staging."""
+    land(emulator, scenario.first_sync())
+    run(emulator, "staging")
     before = pending(warehouse)
-    run(settings, "heavy", "heavy-gate", "marts")
+    run(emulator, "heavy", "heavy-gate", "marts")
     return before
 
 
 @pytest.fixture(scope="module")
-def first_run(emulator: Settings, warehouse: Warehouse) -> dict[str, int]:
-    return whole_run(emulator, warehouse, scenario.first_sync())
-
-
-@pytest.fixture(scope="module")
 def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, int]) -> dict[str, int]:
-    return whole_run(emulator, warehouse, scenario.second_sync())
+    """The whole project at once. Returns what was pending before it."""
+    land(emulator, scenario.second_sync())
+    before = pending(warehouse)
+    run(emulator, "build")
+    return before
 
 
 @pytest.mark.usefixtures("first_run")
@@ -183,7 +183,7 @@ class TestFirstRun:
             select seller_id, tier, movement, days_in_tier, order_count, gmv_usd, net_gmv_usd
             from marts.fct_seller_tier_progression order by seller_id, valid_from
         """) == [
-            ("gone", "silver", "first", 273, 2, "31", "31"),
+            ("gone", "silver", "first", 273, 1, "20", "20"),
             ("sam", "bronze", "first", 31, 0, "0", "0"),
             ("sam", "silver", "upgrade", 59, 0, "0", "0"),
             ("sam", "gold", "upgrade", 208, 3, "35", "35"),
@@ -299,7 +299,7 @@ def test_a_documented_query_finds_rows(warehouse: Warehouse, sql: str) -> None:
 @pytest.mark.usefixtures("first_run")
 def test_a_second_run_without_change_changes_nothing(emulator: Settings) -> None:
     before = content(emulator, LAYERS, with_landing=True)
-    run(emulator, "heavy", "marts")
+    run(emulator, "build")
     assert differences(before, content(emulator, LAYERS, with_landing=True)) == {}
 
 
@@ -361,12 +361,12 @@ class TestSecondSync:
 @pytest.mark.usefixtures("second_run")
 def test_a_full_refresh_makes_the_same_tables(emulator: Settings) -> None:
     before = content(emulator, LAYERS, with_landing=True)
-    run(emulator, "heavy", "marts", full_refresh=True)
+    run(emulator, "build", full_refresh=True)
     assert differences(before, content(emulator, LAYERS, with_landing=True)) == {}
 
 
 def test_a_marketplace_without_a_row_makes_empty_tables(emulator: Settings) -> None:
     land(emulator, scenario.nothing())
-    run(emulator, "staging", "heavy", "heavy-gate", "marts", full_refresh=True)
+    run(emulator, "build", full_refresh=True)
     filled = {table for table, rows in content(emulator, LAYERS).items() if rows}
     assert filled == {"intermediate.int_fx_rates_daily"}
