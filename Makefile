@@ -46,11 +46,12 @@ day: install ## play one business day in the source
 credentials: ## the embedded Airbyte server's client id and secret
 	@$(STACK) credentials
 
-lint: install ## format, style, types, SQL
+lint: install ## format, style, types, SQL, and what the dbt project promises about itself
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy stack source airbyte spark_jobs
+	$(PY) -m mypy stack source airbyte spark_jobs benchmarks
 	$(PY) -m sqlfluff lint dbt/models dbt/tests
+	$(PY) -m pytest -q tests/dbt/test_project.py
 
 lock: install ## resolve anew and export requirements/*.txt
 	UV_PYTHON=$(PY) .venv/tools/bin/uv lock

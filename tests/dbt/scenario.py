@@ -47,6 +47,8 @@ PRODUCTS: list[Row] = [
         "category_id": 1,
         "title": "Idea",
         "status": "draft",
+        "price_amount": "-1.00",
+        "price_currency": "USD",
         "updated_at": "2027-05-05T00:00:00Z",
     },
 ]
@@ -121,6 +123,9 @@ PAYMENTS = [
     payment("p-yen", "yen", "refunded", "1001", "JPY", "2026-10-26T09:00:00Z", event_id="evt-2"),
     payment("p-failed", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:00Z"),
     payment("p-open", "pending", "pending", "60.00", "USD", "2026-10-26T09:00:00Z", event_id=""),
+    # Amounts that cannot be right: nothing, and half a yen.
+    payment("p-zero", "cancelled", "failed", "0.00", "USD", "2026-10-26T09:01:00Z"),
+    payment("p-half-yen", "yen", "failed", "1000.50", "JPY", "2026-10-26T08:59:00Z"),
     payment("p-peso", "peso", "completed", "9000.00", "ARS", "2026-10-26T09:00:00Z"),
     # Same everything, no event id: two payments, not one replayed.
     payment("half-1", "nowhere", "completed", "10.00", "USD", "2026-09-15T12:00:00Z"),
@@ -151,6 +156,14 @@ TIERS = [
 ]
 
 
+EVENTS: list[Row] = [
+    {"id": 1, "event_type": "view", "entity_type": "product", "event_timestamp": FIRST_SYNC},
+    # Happened first, arrived a day later.
+    {"id": 2, "event_type": "view", "entity_type": "product", "event_timestamp": "2026-10-26T23:00:00Z"}
+    | {"received_at": "2026-10-28T00:00:00Z", "processed": True},
+]
+
+
 def landed(rows: Iterable[Row], sync: str = FIRST_SYNC) -> list[Row]:
     """The rows as a sync lands them."""
     return [
@@ -170,7 +183,7 @@ def first_sync() -> Tables:
         "payments": PAYMENTS,
         "reviews": REVIEWS,
         "seller_tier_history": TIERS,
-        "event_log": [{"id": 1, "event_type": "view", "entity_type": "product", "event_timestamp": FIRST_SYNC}],
+        "event_log": EVENTS,
     }
     return {table: landed(rows) for table, rows in tables.items()} | {"ecb_fx_rates": RATES}
 
