@@ -32,6 +32,10 @@ class TransientError(Exception):
     """Trying again may help: a server that does not answer, a connection that broke."""
 
 
+class ReportedError(Exception):
+    """A connector's failure whose reasons were already written, one a stream."""
+
+
 class Output:
     """Where a connector writes its messages: stdout, one JSON line each."""
 
@@ -180,6 +184,8 @@ def main(connector: Any, arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader is gone; there is nobody to tell, and the interpreter must not try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except ReportedError:
         return 1
     except Exception as error:
         output.error(error)

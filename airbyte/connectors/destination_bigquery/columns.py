@@ -14,6 +14,8 @@ AIRBYTE_COLUMNS = {
     "_airbyte_meta": "JSON",
     "_airbyte_generation_id": "INT64",
 }
+# The deletion sweep's mark (airbyte/deletion_sweep.py): no source column, and no part of a record.
+DELETED_AT = "_deleted_at"
 
 _BY_AIRBYTE_TYPE = {
     "big_number": "NUMERIC",
@@ -74,7 +76,7 @@ def columns(stream: str, properties: Mapping[str, Json]) -> list[Column]:
     """The stream's columns. Raises ConfigError on a name that BigQuery or this destination cannot take."""
     found = []
     for name, schema in properties.items():
-        if name.lower() in AIRBYTE_COLUMNS or not name.isidentifier():
+        if name.lower() in (*AIRBYTE_COLUMNS, DELETED_AT) or not name.isidentifier():
             raise ConfigError(f"stream {stream}: {name!r} cannot be a column name here: rename it at the source")
         found.append(Column(name, bigquery_type(schema)))
     return found

@@ -1,26 +1,31 @@
 """One stream's way into its table: lines spill to disk, become Parquet, are loaded beside the table, and appear in it by one statement.
 
 Until that statement the table is untouched, and after it everything is there; a process killed at any moment leaves a temporary table at most, which
-the stream's next sync removes.
+the stream's next sync removes (leftovers.py).
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import datetime
 from pathlib import Path
 from typing import IO
 
-from google.api_core.exceptions import NotFound
+import requests
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery
 
-from airbyte.connectors.destination_bigquery import parquet
+from airbyte.connectors.destination_bigquery import leftovers, parquet
 from airbyte.connectors.destination_bigquery.columns import AIRBYTE_COLUMNS, columns
+from airbyte.connectors.destination_bigquery.statements import Statement
 from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, OVERWRITE, ConfigError, ConfiguredStream
 from stack.bigquery import RETRY
 
 # Lines of one load job. Larger ones need more memory and disk, smaller ones more jobs.
 SPILL_BYTES = 64 << 20
 JOB_SECONDS = 1800.0
+CLOSE_SECONDS = 10.0
 
 
 class Landing:
@@ -40,7 +45,8 @@ class Landing:
         self._client = client
         self._columns = columns(stream.name, stream.properties)
         self._target = f"{client.project}.{dataset}.{stream.name}"
-        self._staging = f"{client.project}.{dataset}._airbyte_tmp_{stream.name}"
+        self._staging = f"{client.project}.{dataset}.{leftovers.temporary_name(stream.name, stream.sync_id)}"
+        self._job_prefix = leftovers.job_prefix(dataset, stream.name)
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._files = 0
@@ -68,7 +74,7 @@ class Landing:
         self._wait()
         target = self._prepare_target()
         if self._rows:
-            self._run(self._statement(target))
+            self._run(self._statement(target).text())
         elif self.stream.destination_sync_mode == OVERWRITE:
             self._run(f"delete from `{self._target}` where true")
         self.is_committed = True
@@ -76,13 +82,16 @@ class Landing:
         return self._rows
 
     def close(self) -> None:
-        """Drop what is only temporary."""
+        """Drop what is only temporary; what cannot be dropped now, the next sync sweeps. May be called again."""
         if self._file is not None:
             self._file.close()
+            self._file = None
         if self._worker is not None:
             self._worker.shutdown(wait=True, cancel_futures=True)
+            self._worker = None
             if not self.is_committed:
-                self._drop_staging()
+                with contextlib.suppress(GoogleAPIError, requests.RequestException):
+                    self._client.delete_table(self._staging, not_found_ok=True, retry=None, timeout=CLOSE_SECONDS)
 
     # loading beside the table
 
@@ -114,7 +123,9 @@ class Landing:
             schema=self._staging_schema(),
         )
         with target.open("rb") as file:
-            job = self._client.load_table_from_file(file, self._staging, job_config=config, timeout=JOB_SECONDS)
+            job = self._client.load_table_from_file(
+                file, self._staging, job_id_prefix=self._job_prefix, job_config=config, timeout=JOB_SECONDS
+            )
         job.result(retry=RETRY, timeout=JOB_SECONDS)
         target.unlink()
 
@@ -124,11 +135,12 @@ class Landing:
         return [bigquery.SchemaField(name, "STRING" if kind == "JSON" else kind) for name, kind in types.items()]
 
     def _create_staging(self) -> None:
-        self._drop_staging()
-        self._client.create_table(bigquery.Table(self._staging, schema=self._staging_schema()), retry=RETRY)
+        table = bigquery.Table(self._staging, schema=self._staging_schema())
+        table.expires = datetime.datetime.now(datetime.UTC) + leftovers.LIFETIME
+        self._client.create_table(table, retry=RETRY)
 
     def _drop_staging(self) -> None:
-        if self._files:
+        if self._worker is not None:
             self._client.delete_table(self._staging, not_found_ok=True, retry=RETRY)
 
     # the table
@@ -161,43 +173,16 @@ class Landing:
             table = self._client.update_table(table, ["schema"], retry=RETRY)
         return table
 
-    def _statement(self, target: bigquery.Table) -> str:
+    def _statement(self, target: bigquery.Table) -> Statement:
         types = {c.name: c.type for c in self._columns} | AIRBYTE_COLUMNS
-        names = ", ".join(f"`{name}`" for name in types)
-        values = ", ".join(f"parse_json(`{n}`) as `{n}`" if t == "JSON" else f"`{n}`" for n, t in types.items())
-        rows = f"select {values} from `{self._staging}`"
-        inserted = ", ".join(f"s.`{name}`" for name in types)
-        mode = self.stream.destination_sync_mode
-        if mode == OVERWRITE:
-            return (
-                f"merge into `{self._target}` as t using ({rows}) as s on false "
-                f"when not matched by source then delete when not matched then insert ({names}) values ({inserted})"
-            )
-        if mode == APPEND:
-            if target.num_rows == 0:
-                return f"insert into `{self._target}` ({names}) {rows}"
-            return (
-                f"insert into `{self._target}` ({names}) {rows} where _airbyte_raw_id not in "
-                f"(select _airbyte_raw_id from `{self._target}`)"
-            )
-        key = ", ".join(f"`{name}`" for name in self.stream.primary_key)
-        # A source may send a key more than once; the last version wins.
-        newest = (
-            f"{rows} where true qualify row_number() over (partition by {key} order by _airbyte_extracted_at desc) = 1"
-        )
-        if target.num_rows == 0:
-            return f"insert into `{self._target}` ({names}) {newest}"
-        match = " and ".join(f"t.`{name}` = s.`{name}`" for name in self.stream.primary_key)
-        assignments = ", ".join(f"`{name}` = s.`{name}`" for name in types if name not in self.stream.primary_key)
-        return (
-            f"merge into `{self._target}` as t using ({newest}) as s on {match} "
-            f"when matched then update set {assignments} when not matched then insert ({names}) values ({inserted})"
-        )
+        present = [
+            field.name for field in target.schema if field.name in types or not field.name.startswith("_airbyte")
+        ]
+        return Statement(self.stream, types, self._staging, self._target, present, is_empty=target.num_rows == 0)
 
     def _run(self, statement: str) -> None:
-        self._client.query(statement, retry=RETRY, job_retry=None).result(
-            retry=RETRY, job_retry=None, timeout=JOB_SECONDS
-        )
+        job = self._client.query(statement, job_id_prefix=self._job_prefix, retry=RETRY, job_retry=None)
+        job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
 
 
 def _legacy(kind: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from airbyte.connectors.destination_bigquery.columns import Column
-from airbyte.connectors.protocol import ConfiguredStream
+from airbyte.connectors.protocol import APPEND, ConfiguredStream
 
 # One record may be this large; DuckDB keeps two of this size a thread.
 MAXIMUM_RECORD_BYTES = 16 << 20
@@ -60,10 +60,13 @@ def _quoted(path: Path) -> str:
 
 
 def _raw_id(stream: ConfiguredStream, columns: Sequence[Column]) -> str:
-    """One id a record; where rows are appended it is made of the content, so that a record sent twice is landed once."""
-    if stream.destination_sync_mode != "append":
+    """One id a record; where changes are appended it is made of the content, so that a record sent twice is known again.
+
+    Nulls leave no trace in it: a column that is added later does not make old rows look changed.
+    """
+    if stream.destination_sync_mode != APPEND:
         return "uuid()::varchar"
-    fields = ", ".join(f"coalesce({_value(c)}::varchar, chr(0))" for c in columns)
+    fields = ", ".join(f"'{c.name}' || chr(2) || {_value(c)}::varchar" for c in columns)
     return f"md5(concat_ws(chr(1), {fields}))"
 
 
