@@ -222,8 +222,12 @@ def test_a_new_column_widens_the_table_and_a_lost_one_is_an_error(
     db.execute("alter table things drop color")
     found, done = connection.call(SOURCE, "read", config=connection.source, catalog=connection.catalog)
     assert done.returncode == 1
-    error = found[-1]["trace"]["error"]
+    error = next(m["trace"]["error"] for m in found if m["type"] == "TRACE" and m["trace"]["type"] == "ERROR")
     assert error["failure_type"] == "config_error"
+    assert error["stream_descriptor"]["name"] == "things"
+    statuses = [m["trace"]["stream_status"] for m in found if m.get("trace", {}).get("type") == "STREAM_STATUS"]
+    ended = {s["stream_descriptor"]["name"]: s["status"] for s in statuses}
+    assert ended == {"things": "INCOMPLETE", "tree": "COMPLETE", "journal": "COMPLETE"}, "the other streams go on"
     assert error["message"].startswith("table public.things has no column color any more")
 
 

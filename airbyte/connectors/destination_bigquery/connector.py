@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,43 +19,21 @@ from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers
 from airbyte.connectors.destination_bigquery.landing import Landing
+from airbyte.connectors.destination_bigquery.spec import SPEC
 from airbyte.connectors.protocol import (
     ConfigError,
     ConfiguredStream,
     Json,
     Output,
+    RecordRun,
     ReportedError,
     TransientError,
+    blocks,
+    lines_of,
     one_line,
 )
 from stack.bigquery import RETRY, connect
 from stack.settings import load
-
-SPEC: Json = {
-    "documentationUrl": "https://docs.airbyte.com/integrations/destinations/bigquery",
-    "supportsIncremental": True,
-    "supported_destination_sync_modes": ["overwrite", "append", "append_dedup"],
-    "connectionSpecification": {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "BigQuery Destination Spec",
-        "type": "object",
-        "required": ["project_id", "dataset_location", "dataset_id"],
-        "additionalProperties": True,
-        "properties": {
-            "project_id": {"type": "string", "title": "Project ID", "order": 0},
-            "dataset_location": {"type": "string", "title": "Dataset Location", "order": 1},
-            "dataset_id": {"type": "string", "title": "Default Dataset ID", "order": 2},
-            "credentials_json": {
-                "type": "string",
-                "title": "Service Account Key JSON",
-                "description": "Application default credentials are used when this is empty.",
-                "airbyte_secret": True,
-                "order": 3,
-            },
-        },
-    },
-}
-READ_BYTES = 1 << 20
 
 
 class DestinationBigQuery:
@@ -65,6 +43,10 @@ class DestinationBigQuery:
 
     def check(self, config: Json) -> None:
         """Raise ConfigError or TransientError unless the dataset can be made and a job can run."""
+        if not re.fullmatch(r"\w{1,1024}", config["dataset_id"], re.ASCII):
+            raise ConfigError(
+                f"dataset_id {config['dataset_id']!r} is no name for a dataset: use letters, digits and _"
+            )
         client = _client(config)
         try:
             _create_dataset(client, config)
@@ -112,8 +94,11 @@ def _client(config: Json) -> bigquery.Client:
 
         try:
             credentials = Credentials.from_service_account_info(json.loads(config["credentials_json"]))
-        except ValueError as error:
-            raise ConfigError(f"credentials_json is not a service account key: {error}") from None
+        except (ValueError, AttributeError, TypeError):
+            # Not why: parts of the key would be in it.
+            raise ConfigError(
+                "credentials_json is not a service account key: give the JSON that Google Cloud makes for one, or leave it empty"
+            ) from None
     try:
         return connect(config["project_id"], load().bigquery_endpoint, config["dataset_location"], credentials)
     except GoogleAuthError as error:
@@ -153,23 +138,19 @@ class Landings:
 
     def land(self, messages: IO[bytes]) -> None:
         """Land the messages to their end. Raises ReportedError when a stream failed, TransientError when the source ended too early."""
-        prefix, current = b"\x00", ""
-        for line in _lines(messages):
-            if line.startswith(prefix):
-                self._add(current, line)
+        run = RecordRun()
+        for block in blocks(messages):
+            if lines := run.lines_in(block):
+                self._add(run.stream, block, lines)
                 continue
-            message = orjson.loads(line)
-            if message["type"] == "RECORD":
-                current = message["record"]["stream"]
-                prefix = _prefix(message["record"], line)
-                self._add(current, line)
-            elif message["type"] == "STATE":
-                name = message["state"]["stream"]["stream_descriptor"]["name"]
-                if self._known(name):
-                    self._landings[name].states.append(line)
-            elif message["type"] == "TRACE" and message["trace"]["type"] == "STREAM_STATUS":
-                status = message["trace"]["stream_status"]
-                self._status(status["stream_descriptor"]["name"], status["status"])
+            for line in lines_of(block):
+                if not run.has(line):
+                    message = orjson.loads(line)
+                    if message["type"] != "RECORD":
+                        self._read(message, line)
+                        continue
+                    run.begin(message["record"], line)
+                self._add(run.stream, line, 1)
         ended = self._failed | self._incomplete
         unfinished = [name for name, landing in self._landings.items() if not (landing.is_committed or name in ended)]
         if unfinished:
@@ -185,10 +166,19 @@ class Landings:
             raise ConfigError(f"a message names the stream {name}, which the catalog does not have")
         return name not in self._failed
 
-    def _add(self, name: str, line: bytes) -> None:
+    def _add(self, name: str, lines: bytes, number: int) -> None:
         if self._known(name):
             with self._failing_alone(name):
-                self._landings[name].add(line)
+                self._landings[name].add(lines, number)
+
+    def _read(self, message: Json, line: bytes) -> None:
+        if message["type"] == "STATE":
+            name = message["state"]["stream"]["stream_descriptor"]["name"]
+            if self._known(name):
+                self._landings[name].states.append(line)
+        elif message["type"] == "TRACE" and message["trace"]["type"] == "STREAM_STATUS":
+            status = message["trace"]["stream_status"]
+            self._status(status["stream_descriptor"]["name"], status["status"])
 
     def _status(self, name: str, status: str) -> None:
         if status == "INCOMPLETE":
@@ -200,7 +190,7 @@ class Landings:
             rows = landing.commit()
         if landing.is_committed:
             for state in landing.states:
-                self._output.raw(state + b"\n")
+                self._output.raw(state)
             self._output.flush()
             self._output.log(f"{name}: {rows:,} rows committed")
 
@@ -228,22 +218,3 @@ class Landings:
 def _is_of_the_request(error: GoogleAPIError) -> bool:
     """Whether asking again would be answered the same."""
     return isinstance(error, ClientError) and not isinstance(error, TooManyRequests)
-
-
-def _prefix(record: Json, line: bytes) -> bytes:
-    """What the next records of the same stream start with too, when the source writes its keys in the usual order; else what no line starts with."""
-    head = orjson.dumps({"stream": record["stream"], "namespace": record.get("namespace")})[:-1]
-    expected = b'{"type":"RECORD","record":' + head + b',"data":'
-    return expected if line.startswith(expected) else b"\x00"
-
-
-def _lines(messages: IO[bytes]) -> Iterator[bytes]:
-    """Whole lines, without their end. A last line without one was cut off with its writer, and is no message."""
-    rest = b""
-    source = messages if isinstance(messages, io.BufferedReader) else io.BufferedReader(messages)  # type: ignore[type-var]
-    while chunk := source.read1(READ_BYTES):
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            if line:
-                yield line

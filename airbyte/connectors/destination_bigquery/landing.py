@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import datetime
+import uuid
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,7 @@ from stack.bigquery import RETRY
 SPILL_BYTES = 64 << 20
 JOB_SECONDS = 1800.0
 CLOSE_SECONDS = 10.0
+CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
 
 
 class Landing:
@@ -49,21 +51,18 @@ class Landing:
         self._job_prefix = leftovers.job_prefix(dataset, stream.name)
         self._folder = folder
         self._file: IO[bytes] | None = None
-        self._files = 0
         self._size = 0
         self._rows = 0
         self._pending: concurrent.futures.Future[None] | None = None
         self._worker: concurrent.futures.ThreadPoolExecutor | None = None
 
-    def add(self, line: bytes) -> None:
-        """Take one RECORD line, without its end."""
+    def add(self, lines: bytes, number: int) -> None:
+        """Take whole RECORD lines."""
         if self._file is None:
-            self._files += 1
-            self._file = (self._folder / f"{self.stream.name}.{self._files}.jsonl").open("wb", buffering=1 << 20)
-        self._file.write(line)
-        self._file.write(b"\n")
-        self._rows += 1
-        self._size += len(line) + 1
+            self._file = (self._folder / f"{uuid.uuid4().hex}.jsonl").open("wb", buffering=1 << 20)
+        self._file.write(lines)
+        self._rows += number
+        self._size += len(lines)
         if self._size >= SPILL_BYTES:
             self._load_file()
 
@@ -91,7 +90,7 @@ class Landing:
             self._worker = None
             if not self.is_committed:
                 with contextlib.suppress(GoogleAPIError, requests.RequestException):
-                    self._client.delete_table(self._staging, not_found_ok=True, retry=None, timeout=CLOSE_SECONDS)
+                    self._client.delete_table(self._staging, not_found_ok=True, retry=CLOSE, timeout=CLOSE_SECONDS)
 
     # loading beside the table
 
@@ -148,13 +147,18 @@ class Landing:
     def _prepare_target(self) -> bigquery.Table:
         """The table with every column the stream has: made, or widened by the columns that are new.
 
-        Raises ConfigError when a column's type has changed.
+        Raises ConfigError when a column's type has changed, or when the table that holds the rest of the stream is gone.
         """
         schema = [bigquery.SchemaField(c.name, c.type) for c in self._columns]
         schema += [bigquery.SchemaField(name, kind) for name, kind in AIRBYTE_COLUMNS.items()]
         try:
             table = self._client.get_table(self._target, retry=RETRY)
         except NotFound:
+            if self.stream.is_resumed:
+                raise ConfigError(
+                    f"stream {self.stream.name}: {self._target} is gone, and this sync brings only what changed since the last one: run a "
+                    "refresh, which reads everything anew (`python -m airbyte.connections.jobs refresh`)"
+                ) from None
             table = bigquery.Table(self._target, schema=schema)
             table.time_partitioning = bigquery.TimePartitioning(field="_airbyte_extracted_at")
             if self.stream.primary_key:
@@ -165,7 +169,7 @@ class Landing:
             if field.name in present and _legacy(present[field.name]) != _legacy(field.field_type):
                 raise ConfigError(
                     f"stream {self.stream.name}: column {field.name} is {present[field.name]} in {self._target} and now {field.field_type} at "
-                    "the source: drop the table to land it anew, or undo the change"
+                    "the source: undo the change, or drop the table and run a refresh (`python -m airbyte.connections.jobs refresh`)"
                 )
         missing = [field for field in schema if field.name not in present]
         if missing:
@@ -175,9 +179,8 @@ class Landing:
 
     def _statement(self, target: bigquery.Table) -> Statement:
         types = {c.name: c.type for c in self._columns} | AIRBYTE_COLUMNS
-        present = [
-            field.name for field in target.schema if field.name in types or not field.name.startswith("_airbyte")
-        ]
+        fields = [f for f in target.schema if f.name in types or not f.name.startswith("_airbyte")]
+        present = {field.name: _legacy(field.field_type) for field in fields}
         return Statement(self.stream, types, self._staging, self._target, present, is_empty=target.num_rows == 0)
 
     def _run(self, statement: str) -> None:

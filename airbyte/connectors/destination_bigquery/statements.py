@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airbyte.connectors.destination_bigquery.columns import AIRBYTE_COLUMNS, DELETED_AT
+from airbyte.connectors.destination_bigquery.columns import DELETED_AT
 from airbyte.connectors.protocol import APPEND_DEDUP, FULL_REFRESH, OVERWRITE, ConfiguredStream
 
 
@@ -17,7 +17,7 @@ class Statement:
         stream: its modes and key.
         types: {column: BigQuery type} of the staged rows, Airbyte's own columns included; JSON is staged as text.
         staging, target: `project.dataset.table`.
-        present: the columns that the target has, the staged ones included, without others of Airbyte's own.
+        present: {column: BigQuery type} of the target, the staged ones included, without others of Airbyte's own.
         is_empty: the target has no row, so that nothing needs to be compared.
     """
 
@@ -25,7 +25,7 @@ class Statement:
     types: Mapping[str, str]
     staging: str
     target: str
-    present: Sequence[str]
+    present: Mapping[str, str]
     is_empty: bool = False
 
     def text(self) -> str:
@@ -66,7 +66,7 @@ class Statement:
         match = " and ".join(f"t.`{name}` = s.`{name}`" for name in self.stream.primary_key)
         assigned = {name: f"s.`{name}`" for name in self.types if name not in self.stream.primary_key}
         # A column that the source no longer has, and the mark of a deletion that the row's return ends.
-        assigned |= {name: "null" for name in self.present if name not in self.types}
+        assigned |= {n: f"cast(null as {t})" for n, t in self.present.items() if n not in self.types}
         assignments = ", ".join(f"`{name}` = {value}" for name, value in assigned.items())
         inserted = ", ".join(f"s.`{name}`" for name in self.types)
         # A source may send a key more than once; the last version wins.
