@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -122,17 +124,23 @@ class Landings:
         self._failed: set[str] = set()
         # Streams whose source has said itself that they are not complete.
         self._incomplete: set[str] = set()
+        self._converter = ThreadPoolExecutor(1, "convert")
+        # One stream after another, in the source's order, while the next ones are read.
+        self._committer = ThreadPoolExecutor(1, "commit")
+        self._commits: deque[Future[None]] = deque()
 
     def open(self, client: bigquery.Client, dataset: str, folder: Path) -> None:
         """Make each stream's way; a stream whose columns or modes cannot be landed fails here."""
         for name, stream in self._streams.items():
             try:
-                self._landings[name] = Landing(client, dataset, stream, folder)
+                self._landings[name] = Landing(client, dataset, stream, folder, self._converter)
             except ConfigError as error:
                 self._fail(name, error)
 
     def close(self) -> None:
-        """Drop what is only temporary."""
+        """Drop what is only temporary, once the commit that runs has ended."""
+        self._committer.shutdown(cancel_futures=True)
+        self._converter.shutdown(cancel_futures=True)
         for landing in self._landings.values():
             landing.close()
 
@@ -140,6 +148,8 @@ class Landings:
         """Land the messages to their end. Raises ReportedError when a stream failed, TransientError when the source ended too early."""
         run = RecordRun()
         for block in blocks(messages):
+            if self._commits and self._commits[0].done():
+                self._commits.popleft().result()
             if lines := run.lines_in(block):
                 self._add(run.stream, block, lines)
                 continue
@@ -151,6 +161,8 @@ class Landings:
                         continue
                     run.begin(message["record"], line)
                 self._add(run.stream, line, 1)
+        for commit in self._commits:
+            commit.result()
         ended = self._failed | self._incomplete
         unfinished = [name for name, landing in self._landings.items() if not (landing.is_committed or name in ended)]
         if unfinished:
@@ -185,6 +197,13 @@ class Landings:
             self._incomplete.add(name)
         if status != "COMPLETE" or not self._known(name):
             return
+        with self._failing_alone(name):
+            self._landings[name].finish()
+        if self._known(name):
+            self._commits.append(self._committer.submit(self._commit, name))
+
+    def _commit(self, name: str) -> None:
+        """Runs beside the reading of the next streams; what it writes is whole lines."""
         landing = self._landings[name]
         with self._failing_alone(name):
             rows = landing.commit()

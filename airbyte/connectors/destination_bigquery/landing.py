@@ -6,10 +6,10 @@ the stream's next sync removes (leftovers.py).
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import datetime
 import uuid
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import IO
 
@@ -31,10 +31,12 @@ CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
 
 
 class Landing:
-    """The state of one stream during one sync. Not thread-safe; the conversion of a full file runs beside the reading of the next."""
+    """One stream during one sync. While a file is converted, the next is filled, and earlier ones are being loaded by BigQuery."""
 
-    def __init__(self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, folder: Path) -> None:
-        """Nothing is created until the first record, or until `commit`."""
+    def __init__(
+        self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, folder: Path, converter: Executor
+    ) -> None:
+        """Nothing is created until the first record, or until `commit`. `converter` is shared by the streams: one conversion at a time bounds memory."""
         if stream.destination_sync_mode not in (OVERWRITE, APPEND, APPEND_DEDUP):
             raise ConfigError(
                 f"stream {stream.name}: destination_sync_mode {stream.destination_sync_mode} is not supported"
@@ -53,8 +55,10 @@ class Landing:
         self._file: IO[bytes] | None = None
         self._size = 0
         self._rows = 0
-        self._pending: concurrent.futures.Future[None] | None = None
-        self._worker: concurrent.futures.ThreadPoolExecutor | None = None
+        self._converter = converter
+        self._pending: Future[None] | None = None
+        self._jobs: list[bigquery.LoadJob] = []
+        self._has_staging = False
 
     def add(self, lines: bytes, number: int) -> None:
         """Take whole RECORD lines."""
@@ -66,11 +70,16 @@ class Landing:
         if self._size >= SPILL_BYTES:
             self._load_file()
 
-    def commit(self) -> int:
-        """Make everything taken visible, at once. Returns the number of records."""
+    def finish(self) -> None:
+        """Nothing more comes: begin with the last file."""
         if self._file is not None:
             self._load_file()
+
+    def commit(self) -> int:
+        """Make everything taken visible, at once. Returns the number of records. To be called after `finish`, by any thread."""
         self._wait()
+        for job in self._jobs:
+            job.result(retry=RETRY, timeout=JOB_SECONDS)
         target = self._prepare_target()
         if self._rows:
             self._run(self._statement(target).text())
@@ -81,30 +90,28 @@ class Landing:
         return self._rows
 
     def close(self) -> None:
-        """Drop what is only temporary; what cannot be dropped now, the next sync sweeps. May be called again."""
+        """Drop what is only temporary; what cannot be dropped now, the next sync sweeps. May be called again; not while a conversion runs."""
         if self._file is not None:
             self._file.close()
             self._file = None
-        if self._worker is not None:
-            self._worker.shutdown(wait=True, cancel_futures=True)
-            self._worker = None
-            if not self.is_committed:
-                with contextlib.suppress(GoogleAPIError, requests.RequestException):
-                    self._client.delete_table(self._staging, not_found_ok=True, retry=CLOSE, timeout=CLOSE_SECONDS)
+        if self._has_staging and not self.is_committed:
+            self._has_staging = False
+            with contextlib.suppress(GoogleAPIError, requests.RequestException):
+                self._client.delete_table(self._staging, not_found_ok=True, retry=CLOSE, timeout=CLOSE_SECONDS)
 
     # loading beside the table
 
     def _load_file(self) -> None:
-        """Convert and load the current file in the background; one at a time."""
+        """Convert and load the current file in the background; no more than one waits."""
         assert self._file is not None
         path = Path(self._file.name)
         self._file.close()
         self._file, self._size = None, 0
         self._wait()
-        if self._worker is None:
-            self._worker = concurrent.futures.ThreadPoolExecutor(1)
+        if not self._has_staging:
             self._create_staging()
-        self._pending = self._worker.submit(self._convert_and_load, path)
+            self._has_staging = True
+        self._pending = self._converter.submit(self._convert_and_load, path)
 
     def _wait(self) -> None:
         if self._pending is not None:
@@ -125,8 +132,8 @@ class Landing:
             job = self._client.load_table_from_file(
                 file, self._staging, job_id_prefix=self._job_prefix, job_config=config, timeout=JOB_SECONDS
             )
-        job.result(retry=RETRY, timeout=JOB_SECONDS)
         target.unlink()
+        self._jobs.append(job)
 
     def _staging_schema(self) -> list[bigquery.SchemaField]:
         """BigQuery loads no JSON from Parquet: such columns are text until the last statement."""
@@ -139,8 +146,9 @@ class Landing:
         self._client.create_table(table, retry=RETRY)
 
     def _drop_staging(self) -> None:
-        if self._worker is not None:
+        if self._has_staging:
             self._client.delete_table(self._staging, not_found_ok=True, retry=RETRY)
+            self._has_staging = False
 
     # the table
 

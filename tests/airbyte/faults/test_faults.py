@@ -24,7 +24,7 @@ from stack import bigquery
 from stack import emulator as emulator_service
 from stack.settings import Settings
 
-SYNCS = int(os.environ.get("FAULT_SYNCS", "3"))
+SYNCS = int(os.environ.get("FAULT_SYNCS", "2"))
 KILLS = int(os.environ.get("FAULT_KILLS", "5"))
 SEED = int(os.environ.get("FAULT_SEED", "20261124"))
 VICTIMS = ("source", "destination", "emulator", "server", "worker")
