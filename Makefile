@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test up down status day lint lock clean-data clean credentials
+.PHONY: help install doctor demo test faults up down status day sync bench-landing lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -31,6 +31,9 @@ demo: install ## the whole pipeline on the embedded stack, with a summary
 test: install ## every test, the whole pipeline included
 	@$(PY) -m pytest $(PYTEST_ARGS)
 
+faults: install ## the fault tests in full: 60 syncs under concurrent writers, 40 kills
+	@FAULT_SYNCS=$${FAULT_SYNCS:-60} FAULT_KILLS=$${FAULT_KILLS:-40} $(PY) -m pytest tests/airbyte/faults -s $(PYTEST_ARGS)
+
 up: install ## start the embedded stack
 	@$(STACK) up
 
@@ -42,6 +45,12 @@ status: ## what runs, and how the last run went
 
 day: install ## play one business day in the source
 	@$(PY) -m source.day
+
+sync: install ## land what is new in the source, with progress (the stack must be up)
+	@$(PY) -m airbyte.connections.jobs sync
+
+bench-landing: install ## time landing against its floor (SCALE, default 10); results in benchmarks/results
+	@$(PY) -m benchmarks.landing $(if $(SCALE),--scale '$(SCALE)')
 
 credentials: ## the embedded Airbyte server's client id and secret
 	@$(STACK) credentials

@@ -65,6 +65,16 @@ def with_destination(body: bytes) -> bytes:
     return json.dumps(job).encode()
 
 
+def end_unfinished_jobs() -> None:
+    """Mark failed the jobs that ran when the emulator was killed: nobody runs them any more, and their clients would wait for ever."""
+    from local_bigquery.jobs import store
+    from local_bigquery.settings import settings
+
+    error = {"reason": "stopped", "message": "the emulator was stopped while the job ran"}
+    for job in store.list_(settings.default_project_id, ["PENDING", "RUNNING"]):
+        store.save(job.replace(status={"state": "DONE", "errorResult": error, "errors": [error]}))
+
+
 def main() -> None:
     """Serve REST and gRPC until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,6 +106,7 @@ def main() -> None:
     settings.default_project_id = arguments.project
     settings.default_dataset_id = "raw"
     settings.data_dir = arguments.data_dir / "data"
+    end_unfinished_jobs()
     grpc_server, _ = server.start(arguments.host, arguments.grpc_port)
     uvicorn.run(CtasDestination(app), host=arguments.host, port=arguments.port, access_log=False)
     grpc_server.stop(None)

@@ -53,6 +53,9 @@ class Settings:
     airbyte_port: int
     airbyte_client_id: str
     airbyte_client_secret: str = field(repr=False)
+    # Another connector than the one that an Airbyte has for the type; empty means that one.
+    airbyte_source_definition_id: str
+    airbyte_destination_definition_id: str
 
     airflow_url: str
     airflow_port: int
@@ -126,6 +129,8 @@ def load() -> Settings:
         airbyte_port=airbyte_port,
         airbyte_client_id=_env("AIRBYTE_CLIENT_ID", ""),
         airbyte_client_secret=_env("AIRBYTE_CLIENT_SECRET", ""),
+        airbyte_source_definition_id=_env("AIRBYTE_SOURCE_DEFINITION_ID", ""),
+        airbyte_destination_definition_id=_env("AIRBYTE_DESTINATION_DEFINITION_ID", ""),
         airflow_url=_env("AIRFLOW_URL", f"http://127.0.0.1:{airflow_port}"),
         airflow_port=airflow_port,
         airflow_user=_env("AIRFLOW_USER", "admin"),

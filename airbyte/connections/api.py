@@ -27,6 +27,7 @@ class Airbyte:
     def __init__(self, settings: Settings) -> None:
         """Log in. Raises ApplyError when nobody answers or the credentials are refused."""
         credentials = airbyte_credentials(settings)
+        self._settings = settings
         self._url = settings.airbyte_url
         self._sdk = AirbyteAPI(
             server_url=settings.airbyte_url,
@@ -79,7 +80,12 @@ class Airbyte:
         if found is None:
             made = self.call(
                 self._sdk.sources.create_source,
-                models.SourceCreateRequest(name=name, workspace_id=self.workspace_id, configuration=typed),
+                models.SourceCreateRequest(
+                    name=name,
+                    workspace_id=self.workspace_id,
+                    configuration=typed,
+                    definition_id=self._settings.airbyte_source_definition_id or None,
+                ),
             )
             return str(made.source_response.source_id)
         body = models.SourcePatchRequest(configuration=typed)
@@ -94,7 +100,12 @@ class Airbyte:
         if found is None:
             made = self.call(
                 self._sdk.destinations.create_destination,
-                models.DestinationCreateRequest(name=name, workspace_id=self.workspace_id, configuration=typed),
+                models.DestinationCreateRequest(
+                    name=name,
+                    workspace_id=self.workspace_id,
+                    configuration=typed,
+                    definition_id=self._settings.airbyte_destination_definition_id or None,
+                ),
             )
             return str(made.destination_response.destination_id)
         body = models.DestinationPatchRequest(configuration=typed)

@@ -1,4 +1,4 @@
-"""`python -m airbyte.connections.apply`: make Airbyte match marketplace.yaml. Says what it creates and changes; a second run changes nothing."""
+"""`python -m airbyte.connections.apply`: make Airbyte match marketplace.yaml. Shows a plan, then does it; a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import sys
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -48,55 +49,90 @@ def destination_configuration(current: Settings, description: Description) -> Js
     return configuration | {"project_id": current.bigquery_project, "dataset_location": current.bigquery_location}
 
 
-def apply(current: Settings, description: Description) -> str:
-    """Create or change what differs. Returns the connection's id."""
-    airbyte = Airbyte(current)
+@dataclass(frozen=True)
+class Step:
+    """One of the three things that Airbyte must have: what is there, and what must be done."""
+
+    kind: str
+    name: str
+    found: Any | None
+    action: str
+
+    @property
+    def identity(self) -> str:
+        """The id of what is there."""
+        return str(getattr(self.found, f"{self.kind}_id"))
+
+    def __str__(self) -> str:
+        """A line of the plan."""
+        return f"{self.kind:12} {self.name}: {self.action}"
+
+
+CREATE, CHANGE, RECREATE, NOTHING = "create", "change", "delete and create", "as described"
+
+
+def plan(airbyte: Airbyte, current: Settings, description: Description) -> tuple[Step, Step, Step]:
+    """What must be done to the source, the destination and the connection, in this order. Changes nothing."""
+    wanted, place = source_configuration(current, description), destination_configuration(current, description)
     source = airbyte.find("source", description.source["name"])
-    wanted = source_configuration(current, description)
-    source_id = _save(
-        "source",
-        description.source["name"],
-        source,
-        _differs(source, wanted) or _secret_changed(current, wanted),
-        lambda: airbyte.save_source(source, description.source["name"], wanted),
-        "source_id",
+    destination = airbyte.find("destination", description.destination["name"])
+    connection = airbyte.find("connection", description.name)
+    if connection is not None and (connection.source_id, connection.destination_id) != (
+        getattr(source, "source_id", None),
+        getattr(destination, "destination_id", None),
+    ):
+        # Its ends were deleted and will be made anew: what it remembers is of another database.
+        action = RECREATE
+    else:
+        body = connection_body(description)
+        action = _action(connection, connection is None or _json(connection, body) != body)
+    return (
+        Step(
+            "source",
+            description.source["name"],
+            source,
+            _action(source, _differs(source, wanted) or _secret_changed(current, wanted)),
+        ),
+        Step(
+            "destination",
+            description.destination["name"],
+            destination,
+            _action(destination, _differs(destination, place)),
+        ),
+        Step("connection", description.name, connection, action),
     )
+
+
+def _action(found: Any | None, differs: bool) -> str:
+    return CREATE if found is None else CHANGE if differs else NOTHING
+
+
+def apply(current: Settings, description: Description, only_plan: bool = False) -> str:
+    """Show the plan, then create or change what differs. Returns the connection's id, "" when there is none (`only_plan`)."""
+    airbyte = Airbyte(current)
+    source, destination, connection = steps = plan(airbyte, current, description)
+    for step in steps:
+        print(step, flush=True)
+    if only_plan:
+        return connection.identity if connection.found is not None else ""
+    wanted, place = source_configuration(current, description), destination_configuration(current, description)
+    source_id = source.identity if source.found else ""
+    if source.action != NOTHING:
+        source_id = airbyte.save_source(source.found, source.name, wanted)
     _note_secret(current, wanted)
     lacking = description.lacking(airbyte.columns(source_id))
     if lacking:
         raise ApplyError(lacking)
-    destination = airbyte.find("destination", description.destination["name"])
-    place = destination_configuration(current, description)
-    destination_id = _save(
-        "destination",
-        description.destination["name"],
-        destination,
-        _differs(destination, place),
-        lambda: airbyte.save_destination(destination, description.destination["name"], place),
-        "destination_id",
-    )
-    connection = airbyte.find("connection", description.name)
-    if connection is not None and (connection.source_id, connection.destination_id) != (source_id, destination_id):
-        # Its ends were deleted and made anew: what it remembers is of another database.
-        airbyte.delete_connection(connection.connection_id)
-        connection = None
-    body = connection_body(description)
-    return _save(
-        "connection",
-        description.name,
-        connection,
-        connection is None or _json(connection, body) != body,
-        lambda: airbyte.save_connection(connection, description, source_id, destination_id),
-        "connection_id",
-    )
-
-
-def _save(kind: str, name: str, found: Any | None, differs: bool, save: Any, identity: str) -> str:
-    if found is not None and not differs:
-        print(f"{kind:12} {name}: as described")
-        return str(getattr(found, identity))
-    print(f"{kind:12} {name}: {'create' if found is None else 'change'}", flush=True)
-    return str(save())
+    destination_id = destination.identity if destination.found else ""
+    if destination.action != NOTHING:
+        destination_id = airbyte.save_destination(destination.found, destination.name, place)
+    if connection.action == NOTHING:
+        return connection.identity
+    found = connection.found
+    if connection.action == RECREATE:
+        airbyte.delete_connection(connection.identity)
+        found = None
+    return airbyte.save_connection(found, description, source_id, destination_id)
 
 
 def _json(found: Any, like: Json) -> Json:
@@ -145,9 +181,11 @@ def _note_secret(current: Settings, wanted: Json) -> None:
 
 def main() -> int:
     """The command line. Returns the exit status."""
-    argparse.ArgumentParser(prog="python -m airbyte.connections.apply", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m airbyte.connections.apply", description=__doc__)
+    parser.add_argument("--plan", action="store_true", help="only show what would be done")
+    chosen = parser.parse_args()
     try:
-        apply(settings.load(), load())
+        apply(settings.load(), load(), chosen.plan)
     except (ApplyError, StackError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

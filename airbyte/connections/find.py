@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -19,27 +21,39 @@ from stack.settings import Settings
 PAGE = 100
 
 
+@contextmanager
+def session(current: Settings) -> Iterator[httpx.Client]:
+    """A client of the API that is logged in. Raises httpx.HTTPError, or StackError without credentials."""
+    credentials = airbyte_credentials(current)
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": credentials["AIRBYTE_CLIENT_ID"],
+        "client_secret": credentials["AIRBYTE_CLIENT_SECRET"],
+    }
+    with httpx.Client(base_url=f"{current.airbyte_url}/", timeout=30) as client:
+        login = client.post("applications/token", data=form).raise_for_status()
+        client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+        yield client
+
+
+def named(client: httpx.Client, name: str) -> str | None:
+    """The id of the connection of this name, None when there is none. Raises httpx.HTTPError."""
+    offset = 0
+    while True:
+        place: dict[str, int] = {"limit": PAGE, "offset": offset}
+        page = client.get("connections", params=place).raise_for_status().json()["data"]
+        for connection in page:
+            if connection["name"] == name:
+                return str(connection["connectionId"])
+        if len(page) < PAGE:
+            return None
+        offset += PAGE
+
+
 def find(current: Settings, name: str) -> str | None:
     """The id of the connection of this name, None when there is none. Raises httpx.HTTPError, or StackError without credentials."""
-    credentials = airbyte_credentials(current)
-    with httpx.Client(timeout=30) as client:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": credentials["AIRBYTE_CLIENT_ID"],
-            "client_secret": credentials["AIRBYTE_CLIENT_SECRET"],
-        }
-        login = client.post(f"{current.airbyte_url}/applications/token", data=form).raise_for_status()
-        client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
-        offset = 0
-        while True:
-            place: dict[str, int] = {"limit": PAGE, "offset": offset}
-            page = client.get(f"{current.airbyte_url}/connections", params=place).raise_for_status().json()["data"]
-            for connection in page:
-                if connection["name"] == name:
-                    return str(connection["connectionId"])
-            if len(page) < PAGE:
-                return None
-            offset += PAGE
+    with session(current) as client:
+        return named(client, name)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -30,6 +30,10 @@ class ConfigError(Exception):
 
 class TransientError(Exception):
     """Trying again may help: a server that does not answer, a connection that broke."""
+
+
+class ReportedError(Exception):
+    """A connector's failure whose reasons were already written, one a stream."""
 
 
 class Output:
@@ -104,6 +108,7 @@ class ConfiguredStream:
         sync_mode, destination_sync_mode: how it is read and written.
         primary_key: column names; nested keys are not supported.
         generation_id: rises with every refresh; sync_id: one a job.
+        is_resumed: the source sends what changed since an earlier sync, not everything. False where a platform does not say.
     """
 
     name: str
@@ -114,6 +119,7 @@ class ConfiguredStream:
     primary_key: tuple[str, ...]
     generation_id: int
     sync_id: int
+    is_resumed: bool = False
 
     @property
     def descriptor(self) -> Json:
@@ -139,9 +145,55 @@ def configured_streams(catalog: Json) -> list[ConfiguredStream]:
                 primary_key=tuple(path[0] for path in paths),
                 generation_id=item.get("generation_id") or 0,
                 sync_id=item.get("sync_id") or 0,
+                is_resumed=bool(item.get("is_resumed")),
             )
         )
     return streams
+
+
+class RecordRun:
+    """Tells the records of one stream from other messages without parsing them, where the source writes their keys in the usual order."""
+
+    def __init__(self) -> None:
+        """No record was seen yet."""
+        self.stream = ""
+        # What no line starts with.
+        self._prefix = b"\x00"
+
+    def begin(self, record: Json, line: bytes) -> None:
+        """`line` is the message of `record`: those like it belong to the same run."""
+        self.stream = record["stream"]
+        head = orjson.dumps({"stream": record["stream"], "namespace": record.get("namespace")})[:-1]
+        expected = b'{"type":"RECORD","record":' + head + b',"data":'
+        self._prefix = expected if line.startswith(expected) else b"\x00"
+
+    def has(self, line: bytes) -> bool:
+        """Whether the line is a record of the run."""
+        return line.startswith(self._prefix)
+
+    def lines_in(self, block: bytes) -> int:
+        """The number of lines of a block of whole lines, when each is a record of the run; else 0."""
+        if not block.startswith(self._prefix):
+            return 0
+        lines = block.count(b"\n")
+        return lines if block.count(b"\n" + self._prefix) == lines - 1 else 0
+
+
+def blocks(stream: Any, size: int = 1 << 20) -> Iterator[bytes]:
+    """What a buffered binary stream holds, cut at the ends of lines. A last line without an end was cut off with its writer, and is no message."""
+    rest: list[bytes] = []
+    while chunk := stream.read1(size):
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield b"".join((*rest, chunk[:end]))
+            rest = [chunk[end:]] if end < len(chunk) else []
+        else:
+            rest.append(chunk)
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """The lines of a block of whole lines, with their ends."""
+    return [line + b"\n" for line in block.split(b"\n")[:-1]]
 
 
 class Connector(Protocol):
@@ -180,6 +232,8 @@ def main(connector: Any, arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader is gone; there is nobody to tell, and the interpreter must not try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except ReportedError:
         return 1
     except Exception as error:
         output.error(error)

@@ -6,16 +6,21 @@ Every answer of success is 200 with JSON: the SDK takes nothing else (a 201 is a
 from __future__ import annotations
 
 import datetime
+import json
+import re
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-from airbyte.server import catalog, programs
+from airbyte.server import catalog, drift, models, programs, secret_fields
 from airbyte.server.credentials import TOKEN_SECONDS, Credentials
 from airbyte.server.jobs import Jobs
 from airbyte.server.models import (
@@ -24,15 +29,25 @@ from airbyte.server.models import (
     ConnectionBody,
     ConnectionPatch,
     JobBody,
+    ProblemBody,
     StreamBody,
+    StreamCountBody,
     WorkspaceBody,
 )
 from airbyte.server.programs import DESTINATIONS, SOURCES, ConnectorFailure, Definition
-from airbyte.server.store import CONNECTION, DESTINATION, SOURCE, WORKSPACE, Busy, Store
+from airbyte.server.store import CONNECTION, DESTINATION, REFRESH, SOURCE, SYNC, WORKSPACE, Busy, Store
 
 Json = dict[str, Any]
 PREFIX = "/api/public/v1"
-JOB_TYPES = ("sync",)
+PROBLEMS = {
+    400: "The request cannot be read.",
+    401: "A token, or the right credentials, is needed.",
+    404: "There is no such thing.",
+    409: "Not in the present state.",
+    422: "Not valid, or the source says no.",
+}
+BEARER = HTTPBearer(auto_error=False, description="From POST /applications/token.")
+JOB_TYPES = (SYNC, REFRESH)
 
 
 class Problem(HTTPException):
@@ -57,7 +72,18 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
         for job in store.jobs():
             jobs.cancel(job)
 
-    app = FastAPI(title="Airbyte public API", version="1", lifespan=lifespan, docs_url="/docs", redoc_url=None)
+    app = FastAPI(
+        title="Airbyte public API",
+        version="1",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        responses={
+            # By content, not by model: a route that answers text says its problems in JSON too.
+            status: {"description": text, "content": {"application/json": {"schema": ProblemBody.model_json_schema()}}}
+            for status, text in PROBLEMS.items()
+        },
+    )
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ConnectorFailure, _connector_failure)
@@ -70,7 +96,7 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
 
     open_routes = APIRouter()
 
-    @open_routes.get("/health")
+    @open_routes.get("/health", response_class=PlainTextResponse)
     def health() -> PlainTextResponse:
         return PlainTextResponse("Successful operation")
 
@@ -88,7 +114,7 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
 
     app.include_router(open_routes, prefix=PREFIX)
     app.include_router(open_routes, include_in_schema=False)
-    guarded = APIRouter(prefix=PREFIX, dependencies=[Depends(authorized)])
+    guarded = APIRouter(prefix=PREFIX, dependencies=[Depends(BEARER), Depends(authorized)])
     guarded.include_router(_workspaces(store))
     guarded.include_router(_actors(store, SOURCE, SOURCES))
     guarded.include_router(_actors(store, DESTINATION, DESTINATIONS))
@@ -102,8 +128,20 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
 # errors
 
 
-async def _problem(_: Request, error: Any) -> JSONResponse:
-    return _error(error.status_code, str(error.detail))
+async def _problem(request: Request, error: Any) -> JSONResponse:
+    headers = getattr(error, "headers", None)
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_methods(request))}
+    return _error(error.status_code, str(error.detail), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the address of the request may be asked."""
+    found: set[str] = set()
+    for path, operations in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", path), request.url.path):
+            found |= {method.upper() for method in operations}
+    return sorted(found)
 
 
 async def _invalid(_: Request, error: Any) -> JSONResponse:
@@ -119,9 +157,9 @@ async def _unprocessable(_: Request, error: Exception) -> JSONResponse:
     return _error(422, str(error))
 
 
-def _error(status: int, detail: str) -> JSONResponse:
+def _error(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     body = {"status": status, "type": "about:blank", "title": detail, "detail": detail, "message": detail}
-    return JSONResponse(body, status)
+    return JSONResponse(body, status, headers)
 
 
 def _found(document: Json | None, kind: str, identity: object) -> Json:
@@ -132,6 +170,8 @@ def _found(document: Json | None, kind: str, identity: object) -> Json:
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 Offset = Annotated[int, Query(ge=0)]
+# What SQLite keeps as a whole number.
+JobId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 Workspaces = Annotated[list[str] | None, Query()]
 
 
@@ -146,6 +186,16 @@ def _page(items: list[Json], limit: int, offset: int, path: str) -> Json:
         "previous": address(max(0, offset - limit)) if offset else "",
         "next": address(offset + limit) if offset + limit < len(items) else "",
     }
+
+
+def _taking(body: type) -> Callable[[Callable[..., Json]], Callable[..., Json]]:
+    """Give a route's parameter `body` a class that is only known at run time."""
+
+    def annotated(route: Callable[..., Json]) -> Callable[..., Json]:
+        route.__annotations__["body"] = body
+        return route
+
+    return annotated
 
 
 # workspaces
@@ -213,13 +263,16 @@ def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIR
             "createdAt": document["createdAt"],
         }
 
+    # Told to clients, so that what the document calls valid is accepted.
+    create_body = models.actor_body(kind, {name: d.spec for name, d in definitions.items()})
+    patch_body = models.actor_patch(kind, {name: d.spec for name, d in definitions.items()})
+
     def checked(definition: Definition, configuration: Json) -> Json:
-        """The configuration without its type; Problem when a required field is missing."""
+        """The configuration without its type; Problem when it does not fit the connector's spec."""
         cleaned = {name: value for name, value in configuration.items() if name != type_field}
-        spec = definition.spec["connectionSpecification"]
-        missing = [name for name in spec["required"] if cleaned.get(name) in (None, "")]
-        if missing:
-            raise Problem(422, f"the configuration lacks {', '.join(missing)}")
+        found = programs.problems(definition, cleaned)
+        if found:
+            raise Problem(422, f"the configuration of the {definition.name} {kind}: {'; '.join(found)}")
         return cleaned
 
     def definition_of(body: ActorBody) -> Definition:
@@ -239,14 +292,16 @@ def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIR
         return _page(items, limit, offset, f"{kind}s")
 
     @routes.post("")
+    @_taking(create_body)
     def create(body: ActorBody) -> Json:
         definition = definition_of(body)
+        configuration = checked(definition, body.configuration)
         _found(store.get(WORKSPACE, body.workspaceId), WORKSPACE, body.workspaceId)
         document = {
             "name": body.name,
             "workspaceId": body.workspaceId,
             type_field: definition.type,
-            "configuration": checked(definition, body.configuration),
+            "configuration": configuration,
         }
         return answer(_found(store.get(kind, store.create(kind, document)), kind, ""))
 
@@ -258,18 +313,19 @@ def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIR
         document = _found(store.get(kind, actorId), kind, actorId)
         changes: Json = {"name": body.name} if body.name else {}
         if body.configuration is not None:
-            given = {n: v for n, v in body.configuration.items() if v != programs.MASK}
-            kept = {
-                n: v for n, v in document["configuration"].items() if keep or body.configuration.get(n) == programs.MASK
-            }
+            # A secret that comes back masked stays as it is.
+            given = secret_fields.restored(body.configuration, document["configuration"])
+            kept = document["configuration"] if keep else {}
             changes["configuration"] = checked(definitions[document[type_field]], kept | given)
         return answer(_found(store.update(kind, actorId, changes), kind, actorId))
 
     @routes.patch("/{actorId}")
+    @_taking(patch_body)
     def patch(actorId: str, body: ActorPatch) -> Json:
         return change(actorId, body, keep=True)
 
     @routes.put("/{actorId}")
+    @_taking(patch_body)
     def put(actorId: str, body: ActorPatch) -> Json:
         return change(actorId, body, keep=False)
 
@@ -311,7 +367,7 @@ def _connections(store: Store) -> APIRouter:
     def streams_of(source: Json, wanted: list[StreamBody]) -> Json:
         discovered = programs.discover(SOURCES[source["sourceType"]], source["configuration"])
         streams = catalog.validate([s.model_dump(exclude_none=True) for s in wanted], discovered)
-        return {"streams": streams, "catalog": catalog.columns(discovered)}
+        return {"streams": streams, "catalog": drift.shape_of(discovered)}
 
     @routes.get("")
     def listed(workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
@@ -343,6 +399,11 @@ def _connections(store: Store) -> APIRouter:
         document = _found(store.get(CONNECTION, connectionId), CONNECTION, connectionId)
         fields = ("name", "status", "nonBreakingSchemaUpdatesBehavior")
         changes: Json = {name: getattr(body, name) for name in fields if getattr(body, name) is not None}
+        if body.status == "active" and document["status"] != "active" and not body.configurations:
+            # Whoever activates a connection again accepts the source as it is now.
+            source = _found(store.get(SOURCE, document["sourceId"]), SOURCE, document["sourceId"])
+            discovered = programs.discover(SOURCES[source["sourceType"]], source["configuration"])
+            changes["catalog"] = drift.shape_of(discovered)
         if body.schedule:
             changes["schedule"] = body.schedule.model_dump(exclude_none=True)
         if body.configurations:
@@ -404,20 +465,25 @@ def _jobs(store: Store, jobs: Jobs, folder: Path) -> APIRouter:
         if connection["status"] != "active":
             raise Problem(409, f"connection {body.connectionId} is inactive: set its status to active first")
         try:
-            return answer(current(jobs.start(body.connectionId)))
+            return answer(current(jobs.start(body.connectionId, body.jobType)))
         except Busy:
             raise Problem(409, f"a sync of connection {body.connectionId} is already running") from None
 
     @routes.get("/{jobId}")
-    def get(jobId: int) -> Json:
+    def get(jobId: JobId) -> Json:
         return answer(current(jobId))
 
     @routes.delete("/{jobId}")
-    def cancel(jobId: int) -> Json:
+    def cancel(jobId: JobId) -> Json:
         return answer(jobs.cancel(_found(store.job(jobId), "job", jobId)))
 
-    @routes.get("/{jobId}/log")
-    def log(jobId: int) -> PlainTextResponse:
+    @routes.get("/{jobId}/streams")
+    def streams(jobId: JobId) -> list[StreamCountBody]:
+        job = current(jobId)
+        return [StreamCountBody(streamName=name, **count) for name, count in json.loads(job["streams"]).items()]
+
+    @routes.get("/{jobId}/log", response_class=PlainTextResponse)
+    def log(jobId: JobId) -> PlainTextResponse:
         _found(store.job(jobId), "job", jobId)
         path = folder / "jobs" / f"{jobId}.log"
         return PlainTextResponse(path.read_text(errors="replace") if path.exists() else "")

@@ -55,30 +55,40 @@ def _field(selected: Json) -> str:
     return str(selected["fieldPath"][0])
 
 
-def configured(connection: Json, discovered: list[Json], generations: dict[str, int], sync_id: int) -> Json:
+def configured(
+    streams: list[Json],
+    columns: dict[str, list[str]],
+    discovered: list[Json],
+    generations: dict[str, int],
+    resumed: set[str],
+    sync_id: int,
+) -> Json:
     """The configured catalog of one sync.
 
-    Raises CatalogError when a stream, or a column that it had before, is gone.
+    Args:
+        streams: the connection's stream configurations.
+        columns: {stream: the columns that are read}; a stream that is not in it is left out.
+        discovered: the source's streams.
+        generations: {stream: generation id}.
+        resumed: the streams whose source continues where an earlier sync ended. Not part of Airbyte's catalog: a destination that knows it can tell
+            that the table which holds the rest is gone.
+        sync_id: the job.
     """
-    known = connection["catalog"]
     items = []
     by_name = {stream["name"]: stream for stream in discovered}
-    for stream in validate(connection["streams"], discovered):
-        found = by_name[stream["name"]]
-        properties = found["json_schema"]["properties"]
-        before = known.get(stream["name"], {})
-        gone = [column for column in before if column not in properties]
-        if gone:
-            raise CatalogError(
-                f"table {stream['name']} has no column {', '.join(gone)} any more: bring it back, or apply the connection anew"
-            )
-        if connection.get("nonBreakingSchemaUpdatesBehavior") in ("ignore", "disable_connection") and before:
-            properties = {name: schema for name, schema in properties.items() if name in before}
+    for stream in streams:
+        name = stream["name"]
+        if name not in columns:
+            continue
+        wanted = set(columns[name])
         if stream.get("selectedFields"):
-            wanted = {_field(f) for f in stream["selectedFields"]} | {path[0] for path in stream["primaryKey"]}
-            properties = {name: schema for name, schema in properties.items() if name in wanted}
+            wanted &= {_field(f) for f in stream["selectedFields"]} | {path[0] for path in stream["primaryKey"]}
+        found = by_name[name]
+        properties = {
+            column: schema for column, schema in found["json_schema"]["properties"].items() if column in wanted
+        }
         read, write = SYNC_MODES[stream["syncMode"]]
-        generation = generations.get(stream["name"], 0)
+        generation = generations.get(name, 0)
         items.append(
             {
                 "stream": found | {"json_schema": {"type": "object", "properties": properties}},
@@ -89,11 +99,7 @@ def configured(connection: Json, discovered: list[Json], generations: dict[str, 
                 "generation_id": generation,
                 "minimum_generation_id": generation if write == "overwrite" else 0,
                 "sync_id": sync_id,
+                "is_resumed": name in resumed and read == "incremental",
             }
         )
     return {"streams": items}
-
-
-def columns(discovered: list[Json]) -> dict[str, list[str]]:
-    """{stream: its columns}: what a connection remembers of the source's shape."""
-    return {stream["name"]: list(stream["json_schema"]["properties"]) for stream in discovered}

@@ -41,12 +41,14 @@ class Jobs:
         for job in self._store.jobs():
             self.refresh(job)
 
-    def start(self, connection_id: str) -> int:
-        """Start a sync. Returns its job id. Raises Busy while another one runs."""
+    def start(self, connection_id: str, job_type: str) -> int:
+        """Start a sync or a refresh. Returns its job id. Raises Busy while another one runs."""
         for job in self._store.jobs(connection_id):
             self.refresh(job)
-        job_id = self._store.create_job(connection_id, "sync")
-        with (self._folder / "jobs" / f"{job_id}.log").open("ab") as log:
+        job_id = self._store.create_job(connection_id, job_type)
+        path = self._folder / "jobs" / f"{job_id}.log"
+        path.touch(mode=0o600)
+        with path.open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "airbyte.server.worker", "--data-dir", str(self._folder), "--job", str(job_id)],
                 cwd=ROOT,

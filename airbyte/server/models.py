@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 Json = dict[str, Any]
 
@@ -35,6 +35,30 @@ class ActorPatch(Body):
 
     name: str | None = Field(default=None, min_length=1)
     configuration: Json | None = None
+
+
+def actor_body(kind: str, specs: dict[str, Json]) -> type[ActorBody]:
+    """The body that creates a `kind`, with the connectors' own configuration fields in its published schema. `specs`: {type: spec}."""
+    schema = {"anyOf": [_configuration(kind, name, spec, required=True) for name, spec in specs.items()]}
+    return create_model(
+        f"{kind.title()}Body", __base__=ActorBody, configuration=(Annotated[Json, WithJsonSchema(schema)], ...)
+    )
+
+
+def actor_patch(kind: str, specs: dict[str, Json]) -> type[ActorPatch]:
+    """The body that changes a `kind`: some of the fields, or all."""
+    schema = {"anyOf": [_configuration(kind, name, spec, required=False) for name, spec in specs.items()]}
+    return create_model(
+        f"{kind.title()}Patch", __base__=ActorPatch, configuration=(Annotated[Json, WithJsonSchema(schema)], None)
+    )
+
+
+def _configuration(kind: str, name: str, spec: Json, required: bool) -> Json:
+    """A connector's configuration as clients send it: with its type, and without what only matters to a form."""
+    fields = spec["connectionSpecification"]
+    properties = {f"{kind}Type": {"const": name}} | fields["properties"]
+    schema = {"type": "object", "properties": properties, "additionalProperties": True}
+    return schema | ({"required": [f"{kind}Type", *fields["required"]]} if required else {})
 
 
 class SelectedField(Body):
@@ -93,4 +117,27 @@ class JobBody(Body):
     """Start a job."""
 
     connectionId: str
-    jobType: str = "sync"
+    jobType: str = Field(
+        default="sync", description="sync, or refresh: forget how far each stream was read, then sync."
+    )
+
+
+class ProblemBody(BaseModel):
+    """An error, as Airbyte words it. `detail` is one sentence."""
+
+    status: int
+    type: str
+    title: str
+    detail: str
+    message: str
+
+
+class StreamCountBody(BaseModel):
+    """One stream of a job. `status`: pending, running, complete (the destination has committed it) or failed."""
+
+    streamName: str
+    status: Literal["pending", "running", "complete", "failed"]
+    rowsSynced: int
+    bytesSynced: int
+    seconds: float
+    rowsPerSecond: int

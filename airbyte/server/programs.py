@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,12 +15,12 @@ from typing import Any
 
 import orjson
 
-from airbyte.connectors.destination_bigquery.connector import SPEC as BIGQUERY
-from airbyte.connectors.source_postgres.connection import SPEC as POSTGRES
+from airbyte.connectors.destination_bigquery.spec import SPEC as BIGQUERY
+from airbyte.connectors.source_postgres.spec import SPEC as POSTGRES
+from airbyte.server import secret_fields
 from stack.settings import ROOT
 
 Json = dict[str, Any]
-MASK = "**********"
 COMMAND_SECONDS = 120
 
 
@@ -33,11 +34,20 @@ class Definition:
     module: str
     spec: Json
 
+    @property
+    def marked(self) -> frozenset[str]:
+        """The fields that the spec calls secret."""
+        properties = self.spec["connectionSpecification"]["properties"]
+        return frozenset(name for name, schema in properties.items() if schema.get("airbyte_secret"))
+
     def masked(self, configuration: Json) -> Json:
         """The configuration as answers show it: without secrets."""
-        properties = self.spec["connectionSpecification"]["properties"]
-        secret = {name for name, schema in properties.items() if schema.get("airbyte_secret")}
-        return {name: MASK if name in secret and value else value for name, value in configuration.items()}
+        shown: Json = secret_fields.masked(configuration, self.marked)
+        return shown
+
+    def secrets(self, configuration: Json) -> list[str]:
+        """The configuration's secrets, to be kept out of logs."""
+        return list(secret_fields.values(configuration, self.marked))
 
 
 SOURCES = {
@@ -58,6 +68,22 @@ DESTINATIONS = {
         BIGQUERY,
     )
 }
+
+
+def problems(definition: Definition, configuration: Json) -> list[str]:
+    """What is wrong with a configuration by the connector's spec, one sentence each, without the values: they may be secret."""
+    # Not needed by the jobs, which import this module too.
+    from jsonschema import Draft7Validator
+
+    spec = definition.spec["connectionSpecification"]
+    missing = [name for name in spec["required"] if configuration.get(name) in (None, "")]
+    said = [f"it lacks {', '.join(missing)}"] if missing else []
+    for error in sorted(Draft7Validator(spec).iter_errors(configuration), key=lambda e: [str(p) for p in e.path]):
+        if error.validator != "required" and error.path and error.path[0] not in missing:
+            rule = error.validator_value
+            allowed = json.dumps(rule) if error.validator in ("enum", "const", "type", "minimum", "maximum") else ""
+            said.append(f"{'.'.join(map(str, error.path))} must fit {error.validator} {allowed}".rstrip())
+    return said
 
 
 class ConnectorFailure(Exception):
@@ -102,6 +128,7 @@ def discover(definition: Definition, configuration: Json) -> list[Json]:
         except subprocess.TimeoutExpired:
             raise ConnectorFailure(f"{definition.name} did not answer within {COMMAND_SECONDS} s") from None
     reason = ""
+    hidden = definition.secrets(configuration)
     for line in done.stdout.splitlines():
         message = orjson.loads(line)
         if message["type"] == "CATALOG":
@@ -109,4 +136,7 @@ def discover(definition: Definition, configuration: Json) -> list[Json]:
             return streams
         if message["type"] == "TRACE" and message["trace"]["type"] == "ERROR":
             reason = message["trace"]["error"]["message"]
-    raise ConnectorFailure(reason or done.stderr.decode(errors="replace").strip().splitlines()[-1])
+    reason = reason or (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+    for secret in hidden:
+        reason = reason.replace(secret, secret_fields.MASK)
+    raise ConnectorFailure(reason)

@@ -25,6 +25,7 @@ create table if not exists jobs (
 create unique index if not exists one_active_job on jobs (connection_id) where status in ('pending', 'running', 'incomplete');
 """
 ACTIVE = ("pending", "running", "incomplete")
+SYNC, REFRESH = "sync", "refresh"
 WORKSPACE, SOURCE, DESTINATION, CONNECTION = "workspace", "source", "destination", "connection"
 
 

@@ -1,4 +1,4 @@
-"""One sync job, as a process of its own: `python -m airbyte.server.worker --data-dir DIR --job N`.
+"""One job, as a process of its own: `python -m airbyte.server.worker --data-dir DIR --job N`.
 
 It starts source and destination in its process group, carries the records from one to the other, keeps every state that the destination
 acknowledges, counts, and writes the job's log. A worker that is killed leaves a job that the server marks failed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import shutil
@@ -23,16 +24,15 @@ from typing import IO, Any
 import orjson
 import psutil
 
-from airbyte.server import catalog, programs
-from airbyte.server.store import CONNECTION, DESTINATION, SOURCE, Store
+from airbyte.connectors.protocol import RecordRun, blocks, lines_of
+from airbyte.server import catalog, drift, programs, secret_fields
+from airbyte.server.counts import COMPLETE, FAILED, Counts
+from airbyte.server.store import CONNECTION, DESTINATION, REFRESH, SOURCE, Store
 
 Json = dict[str, Any]
-READ_BYTES = 1 << 20
+# Larger pipes: fewer switches between the programs at either end. The most that Linux gives an unprivileged process.
+PIPE_BYTES = 1 << 20
 REPORT_SECONDS = 1.0
-
-
-class Cancelled(Exception):
-    """The job was cancelled while it ran."""
 
 
 class Job:
@@ -42,11 +42,13 @@ class Job:
         """Logs go to `folder`/<job id>.log, temporary files below `folder`/<job id>."""
         self._store = store
         self._id = job_id
-        self._log_file = (folder / f"{job_id}.log").open("a", buffering=1)
+        log = folder / f"{job_id}.log"
+        log.touch(mode=0o600)
+        self._log_file = log.open("a", buffering=1)
         self._folder = folder / str(job_id)
-        self._rows: dict[str, int] = {}
-        self._bytes = 0
+        self._counts = Counts()
         self._failures: list[str] = []
+        self._secrets: list[str] = []
         self._reported = 0.0
 
     def run(self) -> None:
@@ -60,13 +62,14 @@ class Job:
             self._sync()
         except Exception as error:
             self._fail(str(error) or type(error).__name__)
-        status = "failed" if self._failures else "succeeded"
-        if self._failures:
-            self._log(f"error: {self._failures[0]}")
         seconds = time.monotonic() - started
-        rows = sum(self._rows.values())
-        self._log(f"{status}: {rows:,} rows, {self._bytes:,} bytes in {seconds:.1f} s")
-        self._report(status=status, message=self._failures[0] if self._failures else "")
+        status = "failed" if self._failures else "succeeded"
+        for failure in self._failures:
+            self._log(f"error: {failure}")
+        counts = self._counts
+        rate = f"{counts.rows / seconds:,.0f} rows/s"
+        self._log(f"{status}: {counts.rows:,} rows, {counts.bytes:,} bytes in {seconds:.1f} s, {rate}")
+        self._report(status=status, message=self._hidden("; ".join(self._failures)))
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _sync(self) -> None:
@@ -81,13 +84,31 @@ class Job:
             raise RuntimeError("the connection's source or destination was deleted")
         reader = programs.SOURCES[source["sourceType"]]
         writer = programs.DESTINATIONS[destination["destinationType"]]
+        self._secrets += reader.secrets(source["configuration"]) + writer.secrets(destination["configuration"])
+        if job["job_type"] == REFRESH:
+            self._store.clear_states(connection["id"])
+            self._log("refresh: every stream is read from its beginning")
         discovered = programs.discover(reader, source["configuration"])
-        generations = self._next_generations(connection)
-        configured = catalog.configured(connection, discovered, generations, self._id)
-        self._store.update(
-            CONNECTION, connection["id"], {"generations": generations, "catalog": catalog.columns(discovered)}
-        )
+        try:
+            followed = drift.follow(connection, discovered)
+        except drift.SchemaChanged:
+            self._store.update(CONNECTION, connection["id"], {"status": "inactive"})
+            raise
+        for warning in followed.warnings:
+            self._log(f"warning: {warning}")
+        for name, reason in followed.stopped.items():
+            self._counts.end(name, FAILED)
+            self._fail(reason)
         states = self._store.states(connection["id"])
+        resumed = {state["stream"]["stream_descriptor"]["name"] for state in states}
+        generations = self._next_generations(connection, followed.streams, job["job_type"] == REFRESH)
+        configured = catalog.configured(followed.streams, followed.columns, discovered, generations, resumed, self._id)
+        remembered = {"generations": generations, "streams": followed.streams, "catalog": followed.shape}
+        self._store.update(CONNECTION, connection["id"], remembered)
+        if not configured["streams"]:
+            return
+        for stream in configured["streams"]:
+            self._counts.of(stream["stream"]["name"])
         with (
             programs.files(self._folder, config=source["configuration"], catalog=configured, state=states) as read,
             programs.files(self._folder, config=destination["configuration"], catalog=configured) as write,
@@ -96,12 +117,13 @@ class Job:
                 programs.command(reader, "read", read), programs.command(writer, "write", write), connection["id"]
             )
 
-    def _next_generations(self, connection: Json) -> dict[str, int]:
+    def _next_generations(self, connection: Json, streams: list[Json], is_refresh: bool) -> dict[str, int]:
         """A full refresh begins a new generation of its stream."""
         generations: dict[str, int] = dict(connection.get("generations", {}))
-        for stream in connection["streams"]:
-            if stream["syncMode"].startswith("full_refresh") or stream["name"] not in generations:
-                generations[stream["name"]] = generations.get(stream["name"], 0) + 1
+        for stream in streams:
+            name = stream["name"]
+            if is_refresh or stream["syncMode"].startswith("full_refresh") or name not in generations:
+                generations[name] = generations.get(name, 0) + 1
         return generations
 
     def _pipe(self, read: list[str], write: list[str], connection_id: str) -> None:
@@ -115,6 +137,9 @@ class Job:
                 write, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=destination_errors, env=environment
             )
             assert source.stdout and destination.stdin and destination.stdout
+            for pipe in (source.stdout, destination.stdin):
+                with contextlib.suppress(AttributeError, OSError):
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             answers = threading.Thread(target=self._answers, args=(destination.stdout, connection_id), daemon=True)
             answers.start()
             try:
@@ -124,8 +149,8 @@ class Job:
                 source.stdout.close()
                 with contextlib.suppress(BrokenPipeError):
                     destination.stdin.close()
-                source.wait()
-                destination.wait()
+                self._ended("source", source)
+                self._ended("destination", destination)
                 answers.join()
             for name, process, errors in (
                 ("source", source, source_errors),
@@ -138,30 +163,31 @@ class Job:
                         f"the {name} ended with status {process.returncode}: {text[-1] if text else 'it said nothing'}"
                     )
 
+    def _ended(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Wait for a connector's end and log what it cost."""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self._log(
+            f"{name}: {usage.ru_utime + usage.ru_stime:.2f} CPU seconds, {usage.ru_maxrss / 1024:.0f} MB of memory at most"
+        )
+
     def _carry(self, source: IO[bytes], destination: IO[bytes]) -> None:
         """Hand the source's messages on, counting records and reading what is for people."""
-        rest = b""
-        prefix, stream = b"\x00", ""
-        while chunk := source.read1(READ_BYTES):  # type: ignore[attr-defined]
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            if not lines:
-                continue
-            for line in lines:
-                if line.startswith(prefix):
-                    self._rows[stream] += 1
-                    continue
-                message = orjson.loads(line)
-                if message["type"] == "RECORD":
-                    stream = message["record"]["stream"]
-                    self._rows[stream] = self._rows.get(stream, 0) + 1
-                    head = line.split(b',"data":', 1)[0] + b',"data":'
-                    prefix = head if head.startswith(b'{"type":"RECORD","record":{"stream":') else b"\x00"
-                else:
-                    self._read(message, "source")
-            self._bytes += sum(map(len, lines))
+        run = RecordRun()
+        for block in blocks(source):
+            if lines := run.lines_in(block):
+                self._counts.add(run.stream, lines, len(block))
+            else:
+                for line in lines_of(block):
+                    if not run.has(line):
+                        message = orjson.loads(line)
+                        if message["type"] != "RECORD":
+                            self._read(message, "source")
+                            continue
+                        run.begin(message["record"], line)
+                    self._counts.add(run.stream, 1, len(line))
             try:
-                destination.write(b"\n".join(lines) + b"\n")
+                destination.write(block)
                 destination.flush()
             except BrokenPipeError:
                 # The destination has ended; its own last words say why.
@@ -170,33 +196,47 @@ class Job:
                 self._report()
 
     def _answers(self, destination: IO[bytes], connection_id: str) -> None:
-        """Keep each state as it is acknowledged."""
+        """Keep each state as it is acknowledged. Whatever happens, read to the end: a full pipe would stop the destination."""
         for line in destination:
-            message = orjson.loads(line)
-            if message["type"] == "STATE":
-                self._store.save_state(connection_id, message["state"])
-            else:
-                self._read(message, "destination")
+            try:
+                message = orjson.loads(line)
+                if message["type"] == "STATE":
+                    self._store.save_state(connection_id, message["state"])
+                    self._counts.end(message["state"]["stream"]["stream_descriptor"]["name"], COMPLETE)
+                else:
+                    self._read(message, "destination")
+            except Exception as error:
+                self._fail(f"the destination's answer was not understood or kept: {error}")
 
     def _read(self, message: Json, speaker: str) -> None:
+        trace = message.get("trace") or {}
         if message["type"] == "LOG":
             self._log(f"{speaker}: {message['log']['message']}")
-        elif message["type"] == "TRACE" and message["trace"]["type"] == "ERROR":
-            self._fail(message["trace"]["error"]["message"])
+        elif trace.get("type") == "STREAM_STATUS" and trace["stream_status"]["status"] == "STARTED":
+            self._counts.start(trace["stream_status"]["stream_descriptor"]["name"])
+        elif trace.get("type") == "ERROR":
+            descriptor = trace["error"].get("stream_descriptor")
+            if descriptor:
+                self._counts.end(descriptor["name"], FAILED)
+            self._fail(trace["error"]["message"])
 
     def _fail(self, reason: str) -> None:
         self._failures.append(reason)
 
+    def _hidden(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, secret_fields.MASK)
+        return text
+
     def _log(self, text: str) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        self._log_file.write(f"{now} {text}\n")
+        self._log_file.write(f"{now} {self._hidden(text)}\n")
 
     def _report(self, **fields: Any) -> None:
         self._reported = time.monotonic()
-        rows = dict(self._rows)
-        self._store.update_job(
-            self._id, rows_synced=sum(rows.values()), bytes_synced=self._bytes, streams=json.dumps(rows), **fields
-        )
+        counts = self._counts
+        streams = json.dumps(counts.as_json())
+        self._store.update_job(self._id, rows_synced=counts.rows, bytes_synced=counts.bytes, streams=streams, **fields)
 
 
 def main() -> int:

@@ -16,14 +16,15 @@ from stack.settings import Settings
 
 
 @pytest.fixture
-def marketplace(postgres: Settings, emulator: Settings) -> Iterator[Settings]:
-    """The schema and some hundred rows; raw is empty."""
+def marketplace(request: pytest.FixtureRequest, postgres: Settings, emulator: Settings) -> Iterator[Settings]:
+    """The schema and some thousand rows, or those of the scale that is the fixture's parameter; raw is empty."""
+    scale = getattr(request, "param", "0.01")
     ledger = emulator.local_dir / "ledger.json"
     with psycopg.connect(postgres.admin_dsn) as connection:
         connection.execute(
             "drop schema if exists source_admin cascade; drop schema public cascade; create schema public"
         )
-    assert load.main(["--scale", "0.01", "--dsn", postgres.admin_dsn, "--ledger", str(ledger)]) == 0
+    assert load.main(["--scale", scale, "--dsn", postgres.admin_dsn, "--ledger", str(ledger)]) == 0
     postgres_service.grant_reader(postgres)
     bq = bigquery.client(emulator)
     bigquery.create_datasets(bq, emulator.bigquery_location)

@@ -140,6 +140,51 @@ def test_a_sync_repeated_because_its_state_was_lost_lands_nothing_twice(
     assert len(landed(emulator, "journal")) == 10
 
 
+def test_an_appended_row_that_changes_back_lands_again(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    db.execute("insert into journal (entry, processed) values ('1', false)")
+    connection.sync()
+    for processed in (True, False):
+        db.execute("update journal set processed = %s", [processed])
+        connection.sync()
+    newest_last = bigquery.query(
+        bigquery.client(emulator), "select processed from landing.journal order by _airbyte_extracted_at"
+    )
+    assert [row["processed"] for row in newest_last] == [False, True, False]
+
+
+def test_equal_rows_of_a_table_without_a_key_all_land(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    db.execute("create table clicks (page text); insert into clicks values ('home'), ('home')")
+    catalog, _ = connection.call(SOURCE, "discover", config=connection.source)
+    connection.catalog = configured(catalog[0]["catalog"]["streams"], {"clicks": ("incremental", "append")})
+    connection.sync()
+    db.execute("insert into clicks values ('home')")
+    assert connection.sync() == 1
+    counted = bigquery.query(bigquery.client(emulator), "select page, count(*) as n from landing.clicks group by page")
+    assert counted == [{"page": "home", "n": 3}]
+
+
+def test_what_killed_syncs_left_is_dropped_by_the_streams_next_sync(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    bq = bigquery.client(emulator)
+    connection.sync()
+    names = ["_airbyte_tmp_tree_3_0123abcd", "_airbyte_tmp_tree_house_3_0123abcd", "_airbyte_tmp_tree_3_mine"]
+    for name in names:
+        bq.create_table(bigquery_table(bq, name))
+    connection.sync()
+    assert {t.table_id for t in bq.list_tables("landing")} == {"things", "tree", "journal", *names[1:]}
+
+
+def bigquery_table(bq: Any, name: str) -> Any:
+    from google.cloud.bigquery import SchemaField, Table
+
+    return Table(f"{bq.project}.landing.{name}", schema=[SchemaField("id", "INT64")])
+
+
 def test_another_cluster_or_a_clock_set_back_is_read_anew(db: psycopg.Connection[Any], connection: Connection) -> None:
     db.execute("insert into things (id) values (gen_random_uuid())")
     connection.sync()
@@ -177,8 +222,12 @@ def test_a_new_column_widens_the_table_and_a_lost_one_is_an_error(
     db.execute("alter table things drop color")
     found, done = connection.call(SOURCE, "read", config=connection.source, catalog=connection.catalog)
     assert done.returncode == 1
-    error = found[-1]["trace"]["error"]
+    error = next(m["trace"]["error"] for m in found if m["type"] == "TRACE" and m["trace"]["type"] == "ERROR")
     assert error["failure_type"] == "config_error"
+    assert error["stream_descriptor"]["name"] == "things"
+    statuses = [m["trace"]["stream_status"] for m in found if m.get("trace", {}).get("type") == "STREAM_STATUS"]
+    ended = {s["stream_descriptor"]["name"]: s["status"] for s in statuses}
+    assert ended == {"things": "INCOMPLETE", "tree": "COMPLETE", "journal": "COMPLETE"}, "the other streams go on"
     assert error["message"].startswith("table public.things has no column color any more")
 
 

@@ -197,12 +197,24 @@ def test_a_killed_server_forgets_nothing_and_its_job_is_failed(
     assert counts == {**counts, "orders": 500, "order_items": 1200, "payments": 600, "event_log": 1000}
 
 
-def test_a_job_says_why_it_failed(connection: str, api: httpx.Client, airbyte_server: Settings) -> None:
+def test_a_job_says_why_it_failed_and_the_raw_gate_stops_for_a_column_that_models_need(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
     with psycopg.connect(airbyte_server.admin_dsn) as source:
         source.execute("alter table reviews drop column body")
+        source.execute("alter table categories rename to departments")
     job = sync(api, connection)
     assert job["status"] == "failed"
-    assert "error: table reviews has no column body any more" in api.get(f"/jobs/{job['jobId']}/log").text
+    log = api.get(f"/jobs/{job['jobId']}/log").text
+    assert "error: stream categories stops: its table is missing at the source" in log
+    assert "warning: column body of reviews is gone at the source" in log
+    assert rows(marketplace, "select count(*) as n from raw.reviews")[0]["n"] == 300, "other streams go on"
+    with psycopg.connect(airbyte_server.admin_dsn) as source:
+        source.execute("alter table departments rename to categories")
+    assert sync(api, connection)["status"] == "succeeded"
+    ensure_deleted_at(bigquery.client(marketplace))
+    _loaded_rates(marketplace)
+    assert problems(marketplace)[1] == ["the source's table reviews lacks the column body: see source/schema.sql"]
 
 
 @pytest.mark.parametrize(

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
 import tempfile
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import duckdb
 import orjson
-from google.api_core.exceptions import GoogleAPIError
+import requests
+from google.api_core.exceptions import ClientError, GoogleAPIError, TooManyRequests
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
+from airbyte.connectors.destination_bigquery import leftovers
 from airbyte.connectors.destination_bigquery.landing import Landing
-from airbyte.connectors.protocol import ConfigError, ConfiguredStream, Json, Output, TransientError, one_line
+from airbyte.connectors.destination_bigquery.spec import SPEC
+from airbyte.connectors.protocol import (
+    ConfigError,
+    ConfiguredStream,
+    Json,
+    Output,
+    RecordRun,
+    ReportedError,
+    TransientError,
+    blocks,
+    lines_of,
+    one_line,
+)
 from stack.bigquery import RETRY, connect
 from stack.settings import load
-
-SPEC: Json = {
-    "documentationUrl": "https://docs.airbyte.com/integrations/destinations/bigquery",
-    "supportsIncremental": True,
-    "supported_destination_sync_modes": ["overwrite", "append", "append_dedup"],
-    "connectionSpecification": {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "BigQuery Destination Spec",
-        "type": "object",
-        "required": ["project_id", "dataset_location", "dataset_id"],
-        "additionalProperties": True,
-        "properties": {
-            "project_id": {"type": "string", "title": "Project ID", "order": 0},
-            "dataset_location": {"type": "string", "title": "Dataset Location", "order": 1},
-            "dataset_id": {"type": "string", "title": "Default Dataset ID", "order": 2},
-            "credentials_json": {
-                "type": "string",
-                "title": "Service Account Key JSON",
-                "description": "Application default credentials are used when this is empty.",
-                "airbyte_secret": True,
-                "order": 3,
-            },
-        },
-    },
-}
-READ_BYTES = 1 << 20
 
 
 class DestinationBigQuery:
@@ -53,6 +45,10 @@ class DestinationBigQuery:
 
     def check(self, config: Json) -> None:
         """Raise ConfigError or TransientError unless the dataset can be made and a job can run."""
+        if not re.fullmatch(r"\w{1,1024}", config["dataset_id"], re.ASCII):
+            raise ConfigError(
+                f"dataset_id {config['dataset_id']!r} is no name for a dataset: use letters, digits and _"
+            )
         client = _client(config)
         try:
             _create_dataset(client, config)
@@ -66,14 +62,31 @@ class DestinationBigQuery:
         Raises ConfigError when a record's stream is unknown, TransientError when the input ends before every stream was complete.
         """
         client = _client(config)
-        _create_dataset(client, config)
-        with tempfile.TemporaryDirectory(prefix="destination_bigquery_") as folder:
-            landings = {s.name: Landing(client, config["dataset_id"], s, Path(folder)) for s in streams}
+        with _reachable(config), tempfile.TemporaryDirectory(prefix="destination_bigquery_") as folder:
+            _create_dataset(client, config)
+            for name in leftovers.clear(client, config["dataset_id"], {s.name for s in streams}):
+                output.log(f"dropped {name}, which a sync that was killed left behind")
+            landings = Landings(streams, output)
             try:
-                _land(landings, messages, output)
+                landings.open(client, config["dataset_id"], Path(folder))
+                landings.land(messages)
             finally:
-                for landing in landings.values():
-                    landing.close()
+                landings.close()
+
+
+@contextmanager
+def _reachable(config: Json) -> Iterator[None]:
+    """Turn what Google's client and the disk raise into an error that says what to do."""
+    try:
+        yield
+    except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
+        raise TransientError(
+            f"BigQuery project {config['project_id']}: {one_line(error)}: what was not committed lands at the next sync"
+        ) from error
+    except OSError as error:
+        raise TransientError(
+            f"the destination's temporary folder: {one_line(error)}: free some disk space, then sync again"
+        ) from error
 
 
 def _client(config: Json) -> bigquery.Client:
@@ -83,8 +96,11 @@ def _client(config: Json) -> bigquery.Client:
 
         try:
             credentials = Credentials.from_service_account_info(json.loads(config["credentials_json"]))
-        except ValueError as error:
-            raise ConfigError(f"credentials_json is not a service account key: {error}") from None
+        except (ValueError, AttributeError, TypeError):
+            # Not why: parts of the key would be in it.
+            raise ConfigError(
+                "credentials_json is not a service account key: give the JSON that Google Cloud makes for one, or leave it empty"
+            ) from None
     try:
         return connect(config["project_id"], load().bigquery_endpoint, config["dataset_location"], credentials)
     except GoogleAuthError as error:
@@ -97,56 +113,127 @@ def _create_dataset(client: bigquery.Client, config: Json) -> None:
     client.create_dataset(dataset, exists_ok=True, retry=RETRY)
 
 
-def _land(landings: dict[str, Landing], messages: IO[bytes], output: Output) -> None:
-    prefix, current = b"\x00", None
-    for line in _lines(messages):
-        if line.startswith(prefix) and current is not None:
-            current.add(line)
-            continue
-        message = orjson.loads(line)
-        if message["type"] == "RECORD":
-            current = _landing(landings, message["record"]["stream"])
-            current.add(line)
-            prefix = _prefix(message["record"], line)
-        elif message["type"] == "STATE":
-            _landing(landings, message["state"]["stream"]["stream_descriptor"]["name"]).states.append(line)
+class Landings:
+    """The streams of one sync. One that cannot land is given up with its reason; the others go on."""
+
+    def __init__(self, streams: list[ConfiguredStream], output: Output) -> None:
+        """Messages go to `output`."""
+        self._streams = {stream.name: stream for stream in streams}
+        self._output = output
+        self._landings: dict[str, Landing] = {}
+        self._failed: set[str] = set()
+        # Streams whose source has said itself that they are not complete.
+        self._incomplete: set[str] = set()
+        self._converter = ThreadPoolExecutor(1, "convert")
+        # One stream after another, in the source's order, while the next ones are read.
+        self._committer = ThreadPoolExecutor(1, "commit")
+        self._commits: deque[Future[None]] = deque()
+
+    def open(self, client: bigquery.Client, dataset: str, folder: Path) -> None:
+        """Make each stream's way; a stream whose columns or modes cannot be landed fails here."""
+        for name, stream in self._streams.items():
+            try:
+                self._landings[name] = Landing(client, dataset, stream, folder, self._converter)
+            except ConfigError as error:
+                self._fail(name, error)
+
+    def close(self) -> None:
+        """Drop what is only temporary, once the commit that runs has ended."""
+        self._committer.shutdown(cancel_futures=True)
+        self._converter.shutdown(cancel_futures=True)
+        for landing in self._landings.values():
+            landing.close()
+
+    def land(self, messages: IO[bytes]) -> None:
+        """Land the messages to their end. Raises ReportedError when a stream failed, TransientError when the source ended too early."""
+        run = RecordRun()
+        for block in blocks(messages):
+            if self._commits and self._commits[0].done():
+                self._commits.popleft().result()
+            if lines := run.lines_in(block):
+                self._add(run.stream, block, lines)
+                continue
+            for line in lines_of(block):
+                if not run.has(line):
+                    message = orjson.loads(line)
+                    if message["type"] != "RECORD":
+                        self._read(message, line)
+                        continue
+                    run.begin(message["record"], line)
+                self._add(run.stream, line, 1)
+        for commit in self._commits:
+            commit.result()
+        ended = self._failed | self._incomplete
+        unfinished = [name for name, landing in self._landings.items() if not (landing.is_committed or name in ended)]
+        if unfinished:
+            raise TransientError(
+                f"the source ended before {', '.join(unfinished)} was complete: what came of it is not landed"
+            )
+        if self._failed:
+            raise ReportedError(f"not landed: {', '.join(sorted(self._failed))}")
+
+    def _known(self, name: str) -> bool:
+        """Whether the stream is being landed. Raises ConfigError when the catalog does not have it."""
+        if name not in self._streams:
+            raise ConfigError(f"a message names the stream {name}, which the catalog does not have")
+        return name not in self._failed
+
+    def _add(self, name: str, lines: bytes, number: int) -> None:
+        if self._known(name):
+            with self._failing_alone(name):
+                self._landings[name].add(lines, number)
+
+    def _read(self, message: Json, line: bytes) -> None:
+        if message["type"] == "STATE":
+            name = message["state"]["stream"]["stream_descriptor"]["name"]
+            if self._known(name):
+                self._landings[name].states.append(line)
         elif message["type"] == "TRACE" and message["trace"]["type"] == "STREAM_STATUS":
             status = message["trace"]["stream_status"]
-            landing = _landing(landings, status["stream_descriptor"]["name"])
-            if status["status"] == "COMPLETE":
-                rows = landing.commit()
-                for state in landing.states:
-                    output.raw(state + b"\n")
-                output.flush()
-                output.log(f"{landing.stream.name}: {rows:,} rows committed")
-    unfinished = [name for name, landing in landings.items() if not landing.is_committed]
-    if unfinished:
-        raise TransientError(
-            f"the source ended before {', '.join(unfinished)} was complete: what came of it is not landed"
-        )
+            self._status(status["stream_descriptor"]["name"], status["status"])
+
+    def _status(self, name: str, status: str) -> None:
+        if status == "INCOMPLETE":
+            self._incomplete.add(name)
+        if status != "COMPLETE" or not self._known(name):
+            return
+        with self._failing_alone(name):
+            self._landings[name].finish()
+        if self._known(name):
+            self._commits.append(self._committer.submit(self._commit, name))
+
+    def _commit(self, name: str) -> None:
+        """Runs beside the reading of the next streams; what it writes is whole lines."""
+        landing = self._landings[name]
+        with self._failing_alone(name):
+            rows = landing.commit()
+        if landing.is_committed:
+            for state in landing.states:
+                self._output.raw(state)
+            self._output.flush()
+            self._output.log(f"{name}: {rows:,} rows committed")
+
+    @contextmanager
+    def _failing_alone(self, name: str) -> Iterator[None]:
+        """What is wrong with this stream's records or table ends this stream only."""
+        try:
+            yield
+        except ConfigError as error:
+            self._fail(name, error)
+        except duckdb.Error as error:
+            self._fail(name, ConfigError(f"stream {name}: a record cannot be converted: {one_line(error)}"))
+        except GoogleAPIError as error:
+            if not _is_of_the_request(error):
+                raise
+            self._fail(name, ConfigError(f"stream {name}: BigQuery refuses it: {one_line(error)}"))
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self._failed.add(name)
+        self._output.error(error, name)
+        if name in self._landings:
+            self._landings[name].close()
 
 
-def _landing(landings: dict[str, Landing], name: str) -> Landing:
-    try:
-        return landings[name]
-    except KeyError:
-        raise ConfigError(f"a message names the stream {name}, which the catalog does not have") from None
-
-
-def _prefix(record: Json, line: bytes) -> bytes:
-    """What the next records of the same stream start with too, when the source writes its keys in the usual order; else what no line starts with."""
-    head = orjson.dumps({"stream": record["stream"], "namespace": record.get("namespace")})[:-1]
-    expected = b'{"type":"RECORD","record":' + head + b',"data":'
-    return expected if line.startswith(expected) else b"\x00"
-
-
-def _lines(messages: IO[bytes]) -> Iterator[bytes]:
-    """Whole lines, without their end. A last line without one was cut off with its writer, and is no message."""
-    rest = b""
-    source = messages if isinstance(messages, io.BufferedReader) else io.BufferedReader(messages)  # type: ignore[type-var]
-    while chunk := source.read1(READ_BYTES):
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            if line:
-                yield line
+def _is_of_the_request(error: GoogleAPIError) -> bool:
+    """Whether asking again would be answered the same."""
+    return isinstance(error, ClientError) and not isinstance(error, TooManyRequests)

@@ -1,33 +1,42 @@
 """One stream's way into its table: lines spill to disk, become Parquet, are loaded beside the table, and appear in it by one statement.
 
 Until that statement the table is untouched, and after it everything is there; a process killed at any moment leaves a temporary table at most, which
-the stream's next sync removes.
+the stream's next sync removes (leftovers.py).
 """
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
+import datetime
+import uuid
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import IO
 
-from google.api_core.exceptions import NotFound
+import requests
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery
 
-from airbyte.connectors.destination_bigquery import parquet
+from airbyte.connectors.destination_bigquery import leftovers, parquet
 from airbyte.connectors.destination_bigquery.columns import AIRBYTE_COLUMNS, columns
+from airbyte.connectors.destination_bigquery.statements import Statement
 from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, OVERWRITE, ConfigError, ConfiguredStream
 from stack.bigquery import RETRY
 
 # Lines of one load job. Larger ones need more memory and disk, smaller ones more jobs.
 SPILL_BYTES = 64 << 20
 JOB_SECONDS = 1800.0
+CLOSE_SECONDS = 10.0
+CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
 
 
 class Landing:
-    """The state of one stream during one sync. Not thread-safe; the conversion of a full file runs beside the reading of the next."""
+    """One stream during one sync. While a file is converted, the next is filled, and earlier ones are being loaded by BigQuery."""
 
-    def __init__(self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, folder: Path) -> None:
-        """Nothing is created until the first record, or until `commit`."""
+    def __init__(
+        self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, folder: Path, converter: Executor
+    ) -> None:
+        """Nothing is created until the first record, or until `commit`. `converter` is shared by the streams: one conversion at a time bounds memory."""
         if stream.destination_sync_mode not in (OVERWRITE, APPEND, APPEND_DEDUP):
             raise ConfigError(
                 f"stream {stream.name}: destination_sync_mode {stream.destination_sync_mode} is not supported"
@@ -40,35 +49,40 @@ class Landing:
         self._client = client
         self._columns = columns(stream.name, stream.properties)
         self._target = f"{client.project}.{dataset}.{stream.name}"
-        self._staging = f"{client.project}.{dataset}._airbyte_tmp_{stream.name}"
+        self._staging = f"{client.project}.{dataset}.{leftovers.temporary_name(stream.name, stream.sync_id)}"
+        self._job_prefix = leftovers.job_prefix(dataset, stream.name)
         self._folder = folder
         self._file: IO[bytes] | None = None
-        self._files = 0
         self._size = 0
         self._rows = 0
-        self._pending: concurrent.futures.Future[None] | None = None
-        self._worker: concurrent.futures.ThreadPoolExecutor | None = None
+        self._converter = converter
+        self._pending: Future[None] | None = None
+        self._jobs: list[bigquery.LoadJob] = []
+        self._has_staging = False
 
-    def add(self, line: bytes) -> None:
-        """Take one RECORD line, without its end."""
+    def add(self, lines: bytes, number: int) -> None:
+        """Take whole RECORD lines."""
         if self._file is None:
-            self._files += 1
-            self._file = (self._folder / f"{self.stream.name}.{self._files}.jsonl").open("wb", buffering=1 << 20)
-        self._file.write(line)
-        self._file.write(b"\n")
-        self._rows += 1
-        self._size += len(line) + 1
+            self._file = (self._folder / f"{uuid.uuid4().hex}.jsonl").open("wb", buffering=1 << 20)
+        self._file.write(lines)
+        self._rows += number
+        self._size += len(lines)
         if self._size >= SPILL_BYTES:
             self._load_file()
 
-    def commit(self) -> int:
-        """Make everything taken visible, at once. Returns the number of records."""
+    def finish(self) -> None:
+        """Nothing more comes: begin with the last file."""
         if self._file is not None:
             self._load_file()
+
+    def commit(self) -> int:
+        """Make everything taken visible, at once. Returns the number of records. To be called after `finish`, by any thread."""
         self._wait()
+        for job in self._jobs:
+            job.result(retry=RETRY, timeout=JOB_SECONDS)
         target = self._prepare_target()
         if self._rows:
-            self._run(self._statement(target))
+            self._run(self._statement(target).text())
         elif self.stream.destination_sync_mode == OVERWRITE:
             self._run(f"delete from `{self._target}` where true")
         self.is_committed = True
@@ -76,27 +90,28 @@ class Landing:
         return self._rows
 
     def close(self) -> None:
-        """Drop what is only temporary."""
+        """Drop what is only temporary; what cannot be dropped now, the next sync sweeps. May be called again; not while a conversion runs."""
         if self._file is not None:
             self._file.close()
-        if self._worker is not None:
-            self._worker.shutdown(wait=True, cancel_futures=True)
-            if not self.is_committed:
-                self._drop_staging()
+            self._file = None
+        if self._has_staging and not self.is_committed:
+            self._has_staging = False
+            with contextlib.suppress(GoogleAPIError, requests.RequestException):
+                self._client.delete_table(self._staging, not_found_ok=True, retry=CLOSE, timeout=CLOSE_SECONDS)
 
     # loading beside the table
 
     def _load_file(self) -> None:
-        """Convert and load the current file in the background; one at a time."""
+        """Convert and load the current file in the background; no more than one waits."""
         assert self._file is not None
         path = Path(self._file.name)
         self._file.close()
         self._file, self._size = None, 0
         self._wait()
-        if self._worker is None:
-            self._worker = concurrent.futures.ThreadPoolExecutor(1)
+        if not self._has_staging:
             self._create_staging()
-        self._pending = self._worker.submit(self._convert_and_load, path)
+            self._has_staging = True
+        self._pending = self._converter.submit(self._convert_and_load, path)
 
     def _wait(self) -> None:
         if self._pending is not None:
@@ -114,9 +129,11 @@ class Landing:
             schema=self._staging_schema(),
         )
         with target.open("rb") as file:
-            job = self._client.load_table_from_file(file, self._staging, job_config=config, timeout=JOB_SECONDS)
-        job.result(retry=RETRY, timeout=JOB_SECONDS)
+            job = self._client.load_table_from_file(
+                file, self._staging, job_id_prefix=self._job_prefix, job_config=config, timeout=JOB_SECONDS
+            )
         target.unlink()
+        self._jobs.append(job)
 
     def _staging_schema(self) -> list[bigquery.SchemaField]:
         """BigQuery loads no JSON from Parquet: such columns are text until the last statement."""
@@ -124,25 +141,32 @@ class Landing:
         return [bigquery.SchemaField(name, "STRING" if kind == "JSON" else kind) for name, kind in types.items()]
 
     def _create_staging(self) -> None:
-        self._drop_staging()
-        self._client.create_table(bigquery.Table(self._staging, schema=self._staging_schema()), retry=RETRY)
+        table = bigquery.Table(self._staging, schema=self._staging_schema())
+        table.expires = datetime.datetime.now(datetime.UTC) + leftovers.LIFETIME
+        self._client.create_table(table, retry=RETRY)
 
     def _drop_staging(self) -> None:
-        if self._files:
+        if self._has_staging:
             self._client.delete_table(self._staging, not_found_ok=True, retry=RETRY)
+            self._has_staging = False
 
     # the table
 
     def _prepare_target(self) -> bigquery.Table:
         """The table with every column the stream has: made, or widened by the columns that are new.
 
-        Raises ConfigError when a column's type has changed.
+        Raises ConfigError when a column's type has changed, or when the table that holds the rest of the stream is gone.
         """
         schema = [bigquery.SchemaField(c.name, c.type) for c in self._columns]
         schema += [bigquery.SchemaField(name, kind) for name, kind in AIRBYTE_COLUMNS.items()]
         try:
             table = self._client.get_table(self._target, retry=RETRY)
         except NotFound:
+            if self.stream.is_resumed:
+                raise ConfigError(
+                    f"stream {self.stream.name}: {self._target} is gone, and this sync brings only what changed since the last one: run a "
+                    "refresh, which reads everything anew (`python -m airbyte.connections.jobs refresh`)"
+                ) from None
             table = bigquery.Table(self._target, schema=schema)
             table.time_partitioning = bigquery.TimePartitioning(field="_airbyte_extracted_at")
             if self.stream.primary_key:
@@ -153,7 +177,7 @@ class Landing:
             if field.name in present and _legacy(present[field.name]) != _legacy(field.field_type):
                 raise ConfigError(
                     f"stream {self.stream.name}: column {field.name} is {present[field.name]} in {self._target} and now {field.field_type} at "
-                    "the source: drop the table to land it anew, or undo the change"
+                    "the source: undo the change, or drop the table and run a refresh (`python -m airbyte.connections.jobs refresh`)"
                 )
         missing = [field for field in schema if field.name not in present]
         if missing:
@@ -161,43 +185,15 @@ class Landing:
             table = self._client.update_table(table, ["schema"], retry=RETRY)
         return table
 
-    def _statement(self, target: bigquery.Table) -> str:
+    def _statement(self, target: bigquery.Table) -> Statement:
         types = {c.name: c.type for c in self._columns} | AIRBYTE_COLUMNS
-        names = ", ".join(f"`{name}`" for name in types)
-        values = ", ".join(f"parse_json(`{n}`) as `{n}`" if t == "JSON" else f"`{n}`" for n, t in types.items())
-        rows = f"select {values} from `{self._staging}`"
-        inserted = ", ".join(f"s.`{name}`" for name in types)
-        mode = self.stream.destination_sync_mode
-        if mode == OVERWRITE:
-            return (
-                f"merge into `{self._target}` as t using ({rows}) as s on false "
-                f"when not matched by source then delete when not matched then insert ({names}) values ({inserted})"
-            )
-        if mode == APPEND:
-            if target.num_rows == 0:
-                return f"insert into `{self._target}` ({names}) {rows}"
-            return (
-                f"insert into `{self._target}` ({names}) {rows} where _airbyte_raw_id not in "
-                f"(select _airbyte_raw_id from `{self._target}`)"
-            )
-        key = ", ".join(f"`{name}`" for name in self.stream.primary_key)
-        # A source may send a key more than once; the last version wins.
-        newest = (
-            f"{rows} where true qualify row_number() over (partition by {key} order by _airbyte_extracted_at desc) = 1"
-        )
-        if target.num_rows == 0:
-            return f"insert into `{self._target}` ({names}) {newest}"
-        match = " and ".join(f"t.`{name}` = s.`{name}`" for name in self.stream.primary_key)
-        assignments = ", ".join(f"`{name}` = s.`{name}`" for name in types if name not in self.stream.primary_key)
-        return (
-            f"merge into `{self._target}` as t using ({newest}) as s on {match} "
-            f"when matched then update set {assignments} when not matched then insert ({names}) values ({inserted})"
-        )
+        fields = [f for f in target.schema if f.name in types or not f.name.startswith("_airbyte")]
+        present = {field.name: _legacy(field.field_type) for field in fields}
+        return Statement(self.stream, types, self._staging, self._target, present, is_empty=target.num_rows == 0)
 
     def _run(self, statement: str) -> None:
-        self._client.query(statement, retry=RETRY, job_retry=None).result(
-            retry=RETRY, job_retry=None, timeout=JOB_SECONDS
-        )
+        job = self._client.query(statement, job_id_prefix=self._job_prefix, retry=RETRY, job_retry=None)
+        job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
 
 
 def _legacy(kind: str) -> str:

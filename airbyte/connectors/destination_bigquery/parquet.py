@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from airbyte.connectors.destination_bigquery.columns import Column
-from airbyte.connectors.protocol import ConfiguredStream
+from airbyte.connectors.protocol import APPEND, ConfiguredStream
 
 # One record may be this large; DuckDB keeps two of this size a thread.
 MAXIMUM_RECORD_BYTES = 16 << 20
@@ -19,7 +19,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that stays small and reads nothing but the files it is given."""
     return duckdb.connect(
         config={
-            "threads": 2,
+            # A second thread costs a third more CPU time for the same rows, and memory; source and warehouse need the other core.
+            "threads": 1,
             "memory_limit": "256MB",
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
@@ -33,7 +34,8 @@ def convert(
 ) -> None:
     """Write the Parquet file `target` from a file of RECORD lines of one stream.
 
-    A value that its column's type cannot hold becomes null and is named in `_airbyte_meta.changes`, as in Airbyte's typed tables. JSON columns are text.
+    A value that its column's type cannot hold becomes null and is named in `_airbyte_meta.changes`, as in Airbyte's typed tables; what the source has
+    made null stands there too. JSON columns are text.
     """
     # Names are identifiers (columns.columns checked them); values never become part of the statement.
     wanted = ", ".join(f'"{c.name}" {"json" if c.type == "JSON" else "varchar"}' for c in columns)
@@ -46,7 +48,8 @@ def convert(
     ]
     engine.execute(
         f"copy (select {', '.join(select)} from read_json('{_quoted(lines)}', format = 'newline_delimited', "
-        f"columns = {{'record': 'struct(data struct({wanted}), emitted_at bigint)'}}, maximum_object_size = {MAXIMUM_RECORD_BYTES})) "
+        f"columns = {{'record': 'struct(data struct({wanted}), meta struct(changes json), emitted_at bigint)'}}, "
+        f"maximum_object_size = {MAXIMUM_RECORD_BYTES})) "
         f"to '{_quoted(target)}' (format parquet, compression lz4_raw)"
     )
 
@@ -60,21 +63,25 @@ def _quoted(path: Path) -> str:
 
 
 def _raw_id(stream: ConfiguredStream, columns: Sequence[Column]) -> str:
-    """One id a record; where rows are appended it is made of the content, so that a record sent twice is landed once."""
-    if stream.destination_sync_mode != "append":
+    """One id a record; where changes are appended it is made of the content, so that a record sent twice is known again.
+
+    Nulls leave no trace in it: a column that is added later does not make old rows look changed.
+    """
+    if stream.destination_sync_mode != APPEND:
         return "uuid()::varchar"
-    fields = ", ".join(f"coalesce({_value(c)}::varchar, chr(0))" for c in columns)
+    fields = ", ".join(f"'{c.name}' || chr(2) || {_value(c)}::varchar" for c in columns)
     return f"md5(concat_ws(chr(1), {fields}))"
 
 
 def _meta(stream: ConfiguredStream, columns: Sequence[Column]) -> str:
+    """What became of the record: the changes that the source has made to it, then those of this conversion."""
     bad = {c.name: f"({_value(c)} is not null and {c.cast(_value(c))} is null)" for c in columns if c.duckdb_type}
     clean = json.dumps({"sync_id": stream.sync_id, "changes": []})
-    if not bad:
-        return f"'{clean}'"
     change = '{{"field": "{}", "change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}}'
-    changes = ", ".join(f"case when {test} then '{change.format(name)}' end" for name, test in bad.items())
+    changes = [f"case when {test} then '{change.format(name)}' end" for name, test in bad.items()]
+    # The source's list without its brackets; nothing when it is empty.
+    changes.insert(0, "nullif(trim(record.meta.changes::varchar, '[]'), '')")
     return (
-        f"case when {' or '.join(bad.values())} "
-        f"then '{{\"sync_id\": {stream.sync_id}, \"changes\": [' || concat_ws(', ', {changes}) || ']}}' else '{clean}' end"
+        f"case when {' or '.join(['record.meta is not null', *bad.values()])} "
+        f"then '{{\"sync_id\": {stream.sync_id}, \"changes\": [' || concat_ws(', ', {', '.join(changes)}) || ']}}' else '{clean}' end"
     )

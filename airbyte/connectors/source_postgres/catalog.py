@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -44,22 +45,50 @@ _AS_JSON = {
     "json",
     "jsonb",
 }
+_SMALL = (_AS_JSON - {"text", "varchar", "bpchar", "json", "jsonb"}) | {
+    *("numeric", "time", "timetz", "interval", "money", "inet", "cidr", "macaddr", "oid", "name", "char"),
+}
 
+_SHORT = 1 << 16
+# Arrays of these become JSON without a number in it, or with whole ones only.
+_SAFE_ELEMENTS = _AS_JSON - {"json", "jsonb"}
+
+# A domain is what it is at its root; an array has the name of its elements' type.
 _COLUMNS = """
+with recursive roots (oid, root) as (
+    select oid, oid from pg_type where typtype <> 'd'
+    union all
+    select t.oid, r.root from pg_type as t join roots as r on t.typbasetype = r.oid where t.typtype = 'd'
+)
 select
+    c.oid::bigint as table_oid,
     c.relname as table_name,
     a.attname as column_name,
-    case when t.typtype = 'd' then bt.typname else t.typname end as type_name,
-    t.typcategory = 'A' as is_array
+    a.attnum as number,
+    coalesce(e.typname, t.typname) as type_name,
+    e.oid is not null as is_array,
+    case when a.atttypmod > 4 and t.typname in ('varchar', 'bpchar') then a.atttypmod - 4 else 0 end as length
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace
 join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-join pg_type as t on t.oid = a.atttypid
-left join pg_type as bt on bt.oid = t.typbasetype
+join roots as r on r.oid = a.atttypid
+join pg_type as t on t.oid = r.root
+left join pg_type as e on e.oid = t.typelem and t.typlen = -1 and t.typcategory = 'A'
 where n.nspname = %(schema)s and c.relkind in ('r', 'p', 'm')
     and not c.relispartition
     and has_table_privilege(c.oid, 'select')
 order by c.relname, a.attnum
+"""
+
+# Where the rows really are: the table, and its partitions or children.
+_STORED_IN = """
+with recursive tree (root, oid) as (
+    select c.oid, c.oid from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = %(schema)s and c.relkind in ('r', 'p', 'm')
+    union
+    select t.root, i.inhrelid from tree as t join pg_inherits as i on i.inhparent = t.oid
+)
+select root::bigint, array_agg(oid::bigint order by oid) from tree group by root
 """
 
 _KEYS = """
@@ -73,27 +102,66 @@ where i.indisprimary and n.nspname = %(schema)s
 order by c.relname, k.position
 """
 
-Columns = dict[str, tuple[str, bool]]
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        type_name: its type's name; of the elements, in an array.
+        number: its place in the table, which a column of the same name made anew does not share.
+        length: the most characters that it takes, 0 when the type sets no bound.
+    """
+
+    type_name: str
+    is_array: bool
+    number: int
+    length: int
+
+    @property
+    def travels_as_json(self) -> bool:
+        """Whether row_to_json writes the type exactly; else the column is sent as PostgreSQL's text."""
+        return self.is_array or self.type_name in _AS_JSON
+
+    @property
+    def may_break_lines(self) -> bool:
+        """Whether its JSON may hold line breaks: `json` keeps the text that it was given."""
+        return self.type_name == "json" or (
+            self.is_array and self.type_name not in _SAFE_ELEMENTS | {"jsonb", "numeric"}
+        )
+
+    @property
+    def may_hold_wide_numbers(self) -> bool:
+        """Whether its JSON may hold numbers, or escapes, that a reader of JSON cannot keep."""
+        return self.type_name in ("json", "jsonb") or (self.is_array and self.type_name not in _SAFE_ELEMENTS)
+
+    @property
+    def may_be_large(self) -> bool:
+        """Whether a value may be longer than a record can be."""
+        return self.is_array or not (self.type_name in _SMALL or 0 < self.length <= _SHORT)
 
 
-def columns_of(connection: psycopg.Connection[Any], schema: str) -> dict[str, Columns]:
-    """{table: {column: (type name, whether an array)}} of every readable table, columns in table order."""
-    tables: dict[str, Columns] = {}
-    for table, column, type_name, is_array in connection.execute(_COLUMNS, {"schema": schema}):
-        tables.setdefault(table, {})[column] = (type_name, is_array)
+@dataclass(frozen=True)
+class Table:
+    """A readable table: its columns, and the oids of what its rows are stored in."""
+
+    columns: dict[str, Column]
+    stored_in: tuple[int, ...]
+
+
+def tables_of(connection: psycopg.Connection[Any], schema: str) -> dict[str, Table]:
+    """{table: what it is} of every readable table, columns in table order."""
+    stored_in = {row[0]: tuple(row[1]) for row in connection.execute(_STORED_IN, {"schema": schema})}
+    tables: dict[str, Table] = {}
+    for oid, table, name, number, type_name, is_array, length in connection.execute(_COLUMNS, {"schema": schema}):
+        made = tables.setdefault(table, Table({}, stored_in[oid]))
+        made.columns[name] = Column(type_name, is_array, number, length)
     return tables
 
 
-def json_schema(type_name: str, is_array: bool) -> Json:
-    """How a column of this type is described in the catalog."""
-    if is_array:
-        return _ARRAY
-    return _SCHEMAS.get(type_name, _TEXT)
-
-
-def travels_as_json(type_name: str, is_array: bool) -> bool:
-    """Whether row_to_json writes the type exactly; else the column is sent as text."""
-    return is_array or type_name in _AS_JSON
+def json_schema(column: Column) -> Json:
+    """How the column is described in the catalog."""
+    return _ARRAY if column.is_array else _SCHEMAS.get(column.type_name, _TEXT)
 
 
 def streams(connection: psycopg.Connection[Any], schemas: list[str]) -> list[Json]:
@@ -103,16 +171,16 @@ def streams(connection: psycopg.Connection[Any], schemas: list[str]) -> list[Jso
         keys: dict[str, list[list[str]]] = {}
         for table, column in connection.execute(_KEYS, {"schema": schema}):
             keys.setdefault(table, []).append([column])
-        for table, columns in columns_of(connection, schema).items():
-            properties = {name: json_schema(*kind) for name, kind in columns.items()}
+        for name, table in tables_of(connection, schema).items():
+            properties = {column: json_schema(kind) for column, kind in table.columns.items()}
             found.append(
                 {
-                    "name": table,
+                    "name": name,
                     "namespace": schema,
                     "json_schema": {"type": "object", "properties": properties},
                     "supported_sync_modes": [FULL_REFRESH, INCREMENTAL],
                     "source_defined_cursor": True,
-                    "source_defined_primary_key": keys.get(table, []),
+                    "source_defined_primary_key": keys.get(name, []),
                 }
             )
     return found

@@ -8,50 +8,6 @@ import psycopg
 
 from airbyte.connectors.protocol import ConfigError, Json, TransientError
 
-SPEC: Json = {
-    "documentationUrl": "https://docs.airbyte.com/integrations/sources/postgres",
-    "connectionSpecification": {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "Postgres Source Spec",
-        "type": "object",
-        "required": ["host", "port", "database", "username"],
-        "additionalProperties": True,
-        "properties": {
-            "host": {"type": "string", "title": "Host", "order": 0},
-            "port": {
-                "type": "integer",
-                "title": "Port",
-                "default": 5432,
-                "minimum": 0,
-                "maximum": 65536,
-                "order": 1,
-            },
-            "database": {"type": "string", "title": "Database Name", "order": 2},
-            "schemas": {
-                "type": "array",
-                "title": "Schemas",
-                "items": {"type": "string"},
-                "default": ["public"],
-                "order": 3,
-            },
-            "username": {"type": "string", "title": "Username", "order": 4},
-            "password": {"type": "string", "title": "Password", "airbyte_secret": True, "order": 5},
-            "ssl_mode": {
-                "type": "object",
-                "title": "SSL Modes",
-                "order": 6,
-                "properties": {"mode": {"enum": ["disable", "allow", "prefer", "require"]}},
-            },
-            "replication_method": {
-                "type": "object",
-                "title": "Update Method",
-                "order": 7,
-                "properties": {"method": {"const": "Xmin"}},
-            },
-        },
-    },
-}
-
 
 def schemas(config: Json) -> list[str]:
     """The database schemas to read."""
@@ -79,7 +35,8 @@ def connect(config: Json) -> psycopg.Connection[Any]:
             sslmode=(config.get("ssl_mode") or {}).get("mode", "prefer"),
             connect_timeout=10,
             application_name="airbyte source_postgres",
-            options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=iso_8601 -c extra_float_digits=1"
+            client_encoding="utf8",
+            options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=iso_8601 -c extra_float_digits=1 -c bytea_output=hex"
             " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
         )
     except psycopg.OperationalError as error:
@@ -94,6 +51,10 @@ def _explained(error: psycopg.OperationalError, config: Json, address: str) -> E
     if "password authentication failed" in said or "no password supplied" in said:
         return ConfigError(
             f"Postgres at {address} refuses the password of user {config['username']}: check user and password"
+        )
+    if "does not support SSL" in said:
+        return ConfigError(
+            f"Postgres at {address}: the server does not support SSL: set ssl_mode to prefer, or switch SSL on at the server"
         )
     if "does not exist" in said:
         return ConfigError(f"Postgres at {address}: {said.strip().rsplit('FATAL:', 1)[-1].strip()}")

@@ -15,11 +15,13 @@ from airbyte.connectors.protocol import (
     ConfiguredStream,
     Json,
     Output,
+    ReportedError,
     TransientError,
     one_line,
 )
-from airbyte.connectors.source_postgres import catalog
-from airbyte.connectors.source_postgres.connection import SPEC, connect, schemas
+from airbyte.connectors.source_postgres import catalog, rows
+from airbyte.connectors.source_postgres.connection import connect, schemas
+from airbyte.connectors.source_postgres.spec import SPEC
 from airbyte.connectors.source_postgres.xmin import Snapshot, XminState, since, unseen
 
 # Few, large writes: one write a record is five times slower.
@@ -47,79 +49,84 @@ class SourcePostgres:
             return catalog.streams(connection, schemas(config))
 
     def read(self, config: Json, streams: list[ConfiguredStream], states: dict[str, Json], output: Output) -> None:
-        """Emit the configured streams, all from the same snapshot, each followed by its state."""
+        """Emit the configured streams, all from the same snapshot, each followed by its state.
+
+        Raises ReportedError when a stream could not be read; the others were.
+        """
         with connect(config) as connection:
             snapshot = Snapshot.of(connection)
-            tables = {schema: catalog.columns_of(connection, schema) for schema in schemas(config)}
-            for stream in streams:
-                columns = _columns(stream, tables)
-                state = XminState.from_json(states.get(stream.name, {}))
-                try:
-                    _read_stream(connection, snapshot, stream, columns, state, output)
-                except psycopg.OperationalError as error:
-                    raise TransientError(f"reading {stream.name}: {one_line(error)}") from None
+            tables = {schema: catalog.tables_of(connection, schema) for schema in schemas(config)}
+            failed = [s.name for s in streams if not _read_alone(connection, snapshot, s, tables, states, output)]
+        if failed:
+            raise ReportedError(f"not read: {', '.join(failed)}")
 
 
-def _columns(stream: ConfiguredStream, tables: dict[str, dict[str, catalog.Columns]]) -> catalog.Columns:
-    """The stream's columns with their types. Raises ConfigError when the table or a column is gone."""
+def _read_alone(
+    connection: psycopg.Connection[Any],
+    snapshot: Snapshot,
+    stream: ConfiguredStream,
+    tables: dict[str, dict[str, catalog.Table]],
+    states: dict[str, Json],
+    output: Output,
+) -> bool:
+    """Read one stream. What is wrong with its table ends it alone, with its reason; returns False then.
+
+    Raises TransientError when the connection breaks.
+    """
+    try:
+        table = _table(stream, tables)
+        # A savepoint: an error leaves the snapshot as it is for the next stream.
+        with connection.transaction():
+            _read_stream(connection, snapshot, stream, table, XminState.from_json(states.get(stream.name, {})), output)
+    except psycopg.OperationalError as error:
+        raise TransientError(f"reading {stream.name}: {one_line(error)}") from None
+    except psycopg.Error as error:
+        output.error(ConfigError(f"table {stream.name} cannot be read: {one_line(error)}"), stream.name)
+    except ConfigError as error:
+        output.error(error, stream.name)
+    else:
+        return True
+    output.stream_status(stream.descriptor, "INCOMPLETE")
+    return False
+
+
+def _table(stream: ConfiguredStream, tables: dict[str, dict[str, catalog.Table]]) -> catalog.Table:
+    """The stream's table with the columns that are read. Raises ConfigError when the table or a column is gone."""
     schema = stream.namespace or "public"
     found = tables.get(schema, {}).get(stream.name)
     if found is None:
         raise ConfigError(
             f"table {schema}.{stream.name} is missing at the source, or may not be read: create it, or grant select on it"
         )
-    gone = [name for name in stream.properties if name not in found]
+    gone = [name for name in stream.properties if name not in found.columns]
     if gone:
         raise ConfigError(
             f"table {schema}.{stream.name} has no column {', '.join(gone)} any more: bring it back, or apply the connection anew"
         )
-    return {name: found[name] for name in stream.properties}
-
-
-def _select(stream: ConfiguredStream, columns: catalog.Columns, condition: sql.Composable | None) -> sql.Composed:
-    """The stream's rows as lines of JSON, in a form whose lines break only between rows."""
-    fields = [
-        sql.SQL(
-            "{0}::jsonb as {0}"
-            if kind == ("json", False)
-            else "{0}"
-            if catalog.travels_as_json(*kind)
-            else "{0}::text as {0}"
-        ).format(sql.Identifier(name))
-        for name, kind in columns.items()
-    ]
-    query = sql.SQL("select {} from {}").format(
-        sql.SQL(", ").join(fields), sql.Identifier(stream.namespace or "public", stream.name)
-    )
-    if condition is not None:
-        query += sql.SQL(" where ") + condition
-    # JSON holds no control character, so CSV with such a quote and delimiter quotes nothing.
-    return sql.SQL(
-        "copy (select row_to_json(x)::text from ({}) as x) to stdout (format csv, quote E'\\x01', delimiter E'\\x02')"
-    ).format(query)
+    return catalog.Table({name: found.columns[name] for name in stream.properties}, found.stored_in)
 
 
 def _read_stream(
     connection: psycopg.Connection[Any],
     snapshot: Snapshot,
     stream: ConfiguredStream,
-    columns: catalog.Columns,
+    table: catalog.Table,
     state: XminState | None,
     output: Output,
 ) -> None:
     output.stream_status(stream.descriptor, "STARTED")
     incremental = stream.sync_mode == INCREMENTAL
     emitted_at = max(int(time.time() * 1000), state.emitted_at + 1 if state else 0)
-    condition = unseen(state, snapshot) if incremental else None
-    records = _emit(connection, stream, _select(stream, columns, condition), emitted_at, output)
+    condition = unseen(state, snapshot, table.columns, table.stored_in) if incremental else None
+    records = _emit(connection, stream, rows.query(stream, table.columns, condition), emitted_at, output)
     seen: tuple[int, ...] = ()
     if incremental and snapshot.oldest_running < snapshot.next_transaction:
-        table = sql.Identifier(stream.namespace or "public", stream.name)
         query = sql.SQL("select distinct xmin::text::bigint from {} where {}").format(
-            table, since(snapshot.oldest_running)
+            sql.Identifier(stream.namespace or "public", stream.name), since(snapshot.oldest_running)
         )
         seen = tuple(sorted(row[0] for row in connection.execute(query)))
-    reached = XminState(snapshot.oldest_running, seen, snapshot.cluster, emitted_at)
+    numbers = {name: column.number for name, column in table.columns.items()}
+    reached = XminState(snapshot.oldest_running, seen, snapshot.cluster, emitted_at, numbers, table.stored_in)
     output.state(stream.descriptor, reached.as_json(), records)
     output.stream_status(stream.descriptor, "COMPLETE")
     output.log(f"{stream.name}: {records:,} records read")

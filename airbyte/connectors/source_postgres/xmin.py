@@ -8,13 +8,15 @@ parent's, so both rules hold for them too. Rule and alternatives: docs/decisions
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
 from airbyte.connectors.protocol import Json
+from airbyte.connectors.source_postgres.catalog import Column
 
 _WRAP = 1 << 32
 # age() is a signed 32-bit distance; a state older than that cannot be compared and everything is read anew.
@@ -53,12 +55,16 @@ class XminState:
         seen: transactions (32 bits) from there on that were emitted too.
         cluster: the cluster that the numbers belong to.
         emitted_at: the time (ms) stamped on the last sync's records; the next one's is later.
+        columns: {column: its number in the table} of what was read; empty when that was not noted.
+        stored_in: oids of the table and its partitions then; empty when that was not noted.
     """
 
     oldest_running: int
     seen: tuple[int, ...]
     cluster: str
     emitted_at: int
+    columns: dict[str, int] = field(default_factory=dict)
+    stored_in: tuple[int, ...] = ()
 
     def as_json(self) -> Json:
         """What the platform keeps."""
@@ -74,24 +80,39 @@ class XminState:
             tuple(int(x) for x in state.get("seen", ())),
             state.get("cluster", ""),
             int(state.get("emitted_at", 0)),
+            {str(name): int(number) for name, number in state.get("columns", {}).items()},
+            tuple(int(oid) for oid in state.get("stored_in", ())),
         )
 
 
-def unseen(state: XminState | None, now: Snapshot) -> sql.Composable | None:
+def unseen(
+    state: XminState | None, now: Snapshot, columns: Mapping[str, Column], stored_in: Sequence[int]
+) -> sql.Composable | None:
     """The condition on rows that `state` has not seen; None when all must be read.
 
-    All are read on the first sync, from another cluster, from one whose clock of transactions was set back (a restore), and after 2^31
-    transactions without a sync.
+    All are read on the first sync, from another cluster, from one whose clock of transactions was set back (a restore), after 2^31 transactions
+    without a sync, and when a column was dropped and made anew under its name: none of that leaves a trace in the rows. A column that is new is read
+    back where it has a value, and so is a partition that was attached with its rows in it.
     """
     if state is None or state.cluster != now.cluster:
         return None
     if not 0 <= now.next_transaction - state.oldest_running < _COMPARABLE:
         return None
+    if any(state.columns.get(name, column.number) != column.number for name, column in columns.items()):
+        return None
     condition: sql.Composable = since(state.oldest_running)
     if state.seen:
         text: LiteralString = " and not (xmin::text = any({seen}::text[]))"
         condition += sql.SQL(text).format(seen=sql.Literal([str(x) for x in state.seen]))
-    return condition
+    alternatives = [condition]
+    if state.columns:
+        alternatives += [
+            sql.SQL("{} is not null").format(sql.Identifier(name)) for name in columns if name not in state.columns
+        ]
+    attached = sorted(set(stored_in) - set(state.stored_in)) if state.stored_in else []
+    if attached:
+        alternatives.append(sql.SQL("tableoid = any({}::oid[])").format(sql.Literal(attached)))
+    return sql.SQL(" or ").join(sql.SQL("({})").format(alternative) for alternative in alternatives)
 
 
 def since(transaction: int) -> sql.Composed:

@@ -1,0 +1,123 @@
+"""The query that writes a stream's rows as lines of JSON: each value exactly, or null with the reason beside it.
+
+A JSON column of BigQuery holds 64-bit integers and doubles, and text without NUL. What PostgreSQL's json, jsonb and arrays may hold beyond that, and
+single values too large for a record, are found here, where the exact text still is: past the first reader of JSON the digits are gone.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from airbyte.connectors.protocol import ConfiguredStream
+from airbyte.connectors.source_postgres.catalog import Column
+
+# A record is read as one piece, escaped: BigQuery loads rows of 100 MB at most, this destination records of 16 MB.
+MAXIMUM_FIELD_BYTES = 5 << 20
+TOO_LARGE, NOT_REPRESENTABLE = "SOURCE_FIELD_SIZE_LIMITATION", "SOURCE_SERIALIZATION_ERROR"
+
+# Sixteen digits may be more than a double holds; an exponent of three digits may be.
+_SUSPICIOUS_NUMBER = r"[0-9.]{16}|[0-9][eE][-+]?[0-9]{3}"
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+_SURROGATES = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_UNREADABLE = r"\\u0000|\\u[dD][89a-fA-F]"
+
+_WIDE = sql.SQL(
+    "({text} ~ {suspicious} and exists (select from regexp_matches(regexp_replace({text}, {string}, '', 'g'), {number}, 'g') as m (token) "
+    "where case when token[1] ~ '[eE][-+]?[0-9]{{4}}' then true "
+    "when token[1] !~ '[.eE]' and token[1]::numeric between -9223372036854775808 and 18446744073709551615 then false "
+    "when token[1]::numeric = 0 then false "
+    "when abs(token[1]::numeric) not between 1e-300 and 1e300 then true "
+    "else token[1]::float8::text::numeric <> token[1]::numeric end))"
+)
+_ESCAPES = sql.SQL(
+    "(strpos({text}, {escape}) > 0 and regexp_replace(regexp_replace({text}, {backslash}, '', 'g'), {surrogates}, '', 'g') ~ {unreadable})"
+)
+
+
+def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.Composable | None) -> sql.Composed:
+    """COPY of the rows that meet `condition`, a line each: the row as JSON, then `,"meta":…` where a value had to become null."""
+    table = sql.Identifier(stream.namespace or "public", stream.name)
+    where = sql.SQL(" where ") + condition if condition is not None else sql.SQL("")
+    problems = {name: found for name, column in columns.items() if (found := _problem(name, column)) is not None}
+    sent = [_sent(name, column) for name, column in columns.items()]
+    line: sql.Composable = sql.SQL("row_to_json(x)::text")
+    if any(column.may_break_lines for column in columns.values()):
+        # In JSON, line breaks stand between values only, and mean what a space means.
+        line = sql.SQL("translate({}, E'\\n\\r', '  ')").format(line)
+    if not problems:
+        rows = sql.SQL("select {line} from (select {sent} from {table}{where}) as x").format(
+            line=line, sent=_list(sent), table=table, where=where
+        )
+    else:
+        marks = {name: sql.Identifier(f"~{number}") for number, name in enumerate(problems)}
+        noted = [sql.SQL("{} as {}").format(problem, marks[name]) for name, problem in problems.items()]
+        kept = [
+            sql.SQL("case when y.{0} is null then y.{1} end as {1}").format(marks[name], sql.Identifier(name))
+            if name in marks
+            else sql.SQL("y.{}").format(sql.Identifier(name))
+            for name in columns
+        ]
+        changes = [
+            sql.SQL("""'{{"field":' || {0} || ',"change":"NULLED","reason":"' || y.{1} || '"}}'""").format(
+                sql.SQL("to_json({}::text)::text").format(sql.Literal(name)), mark
+            )
+            for name, mark in marks.items()
+        ]
+        # OFFSET keeps the planner from evaluating each check once a mention.
+        rows = sql.SQL(
+            """select {line} || coalesce(',"meta":{{"changes":[' || nullif(concat_ws(',', {changes}), '') || ']}}', '') """
+            "from (select {sent}, {noted} from {table}{where} offset 0) as y cross join lateral (select {kept}) as x"
+        ).format(
+            line=line,
+            changes=_list(changes),
+            sent=_list(sent),
+            noted=_list(noted),
+            table=table,
+            where=where,
+            kept=_list(kept),
+        )
+    # Now no line holds a control character, so CSV with such a quote and delimiter quotes nothing.
+    return sql.SQL("copy ({}) to stdout (format csv, quote E'\\x01', delimiter E'\\x02')").format(rows)
+
+
+def _list(items: list[sql.Composed]) -> sql.Composed:
+    return sql.SQL(", ").join(items)
+
+
+def _sent(name: str, column: Column) -> sql.Composed:
+    text = "{0}" if column.travels_as_json else "{0}::text as {0}"
+    return sql.SQL(text).format(sql.Identifier(name))
+
+
+def _problem(name: str, column: Column) -> sql.Composed | None:
+    """The reason why a value cannot be sent, null when it can; None when every value of the type can."""
+    tests = []
+    text = sql.SQL("to_json({})::text" if column.is_array else "{}::text").format(sql.Identifier(name))
+    if column.may_be_large:
+        test = sql.SQL("octet_length({}) > {}").format(text, sql.Literal(MAXIMUM_FIELD_BYTES))
+        tests.append((test, TOO_LARGE))
+    if column.type_name in ("json", "jsonb") and not column.is_array:
+        # A record says null for JSON's null as for no value at all.
+        tests.append((sql.SQL("{} = 'null'").format(text), NOT_REPRESENTABLE))
+    if column.may_hold_wide_numbers:
+        test = _WIDE.format(
+            text=text,
+            suspicious=sql.Literal(_SUSPICIOUS_NUMBER),
+            string=sql.Literal(_STRING),
+            number=sql.Literal(_NUMBER),
+        )
+        tests.append((test, NOT_REPRESENTABLE))
+    if column.may_break_lines:
+        test = _ESCAPES.format(
+            text=text,
+            escape=sql.Literal("\\u"),
+            backslash=sql.Literal(r"\\\\"),
+            surrogates=sql.Literal(_SURROGATES),
+            unreadable=sql.Literal(_UNREADABLE),
+        )
+        tests.append((test, NOT_REPRESENTABLE))
+    if not tests:
+        return None
+    cases = [sql.SQL("when {} then {}").format(test, sql.Literal(reason)) for test, reason in tests]
+    return sql.SQL("case {} end").format(sql.SQL(" ").join(cases))

@@ -1,0 +1,82 @@
+"""Syncs through the server's API, and the processes of one, to be killed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import psutil
+
+from stack import airbyte as server
+from stack.airflow import airbyte_credentials
+from stack.settings import Settings
+
+ENDED = ("succeeded", "failed", "cancelled")
+SECONDS = 300.0
+
+
+@contextmanager
+def client(settings: Settings) -> Iterator[httpx.Client]:
+    """Plain HTTP with a token; a token lives across restarts of the server."""
+    credentials = airbyte_credentials(settings)
+    form = {"client_id": credentials["AIRBYTE_CLIENT_ID"], "client_secret": credentials["AIRBYTE_CLIENT_SECRET"]}
+    with httpx.Client(base_url=settings.airbyte_url, timeout=60, transport=httpx.HTTPTransport(retries=3)) as made:
+        token = made.post("/applications/token", data=form).json()["access_token"]
+        made.headers["Authorization"] = f"Bearer {token}"
+        yield made
+
+
+def start(api: httpx.Client, connection: str) -> int:
+    """Start a sync; returns its job id."""
+    answer = api.post("/jobs", json={"connectionId": connection, "jobType": "sync"})
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["jobId"])
+
+
+def wait(api: httpx.Client, job: int) -> dict[str, Any]:
+    """The job once it has ended."""
+    deadline = time.monotonic() + SECONDS
+    while (found := api.get(f"/jobs/{job}").json())["status"] not in ENDED:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    return dict(found)
+
+
+def succeed(api: httpx.Client, connection: str) -> dict[str, Any]:
+    """A whole sync, which must succeed."""
+    job = wait(api, start(api, connection))
+    assert job["status"] == "succeeded", api.get(f"/jobs/{job['jobId']}/log").text
+    return job
+
+
+def processes(settings: Settings) -> dict[str, psutil.Process]:
+    """What runs of a sync now: `server`, and as far as they live `worker`, `source` and `destination`."""
+    running = server.process(settings).running()
+    assert running is not None
+    found = {"server": running}
+    names = {
+        "airbyte.server.worker": "worker",
+        "airbyte.connectors.source_postgres": "source",
+        "airbyte.connectors.destination_bigquery": "destination",
+    }
+    folder = str(settings.local_dir)
+    groups = set()
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "airbyte.server.worker" in command and any(word.startswith(folder) for word in command):
+            groups.add(process.pid)
+            found["worker"] = process
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            if os.getpgid(process.pid) not in groups:
+                continue
+        except OSError:
+            continue
+        for word in process.info["cmdline"] or []:
+            if names.get(word, "worker") != "worker":
+                found[names[word]] = process
+    return found

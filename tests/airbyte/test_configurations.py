@@ -1,0 +1,66 @@
+"""What cannot work is refused before it runs, in a sentence that says what to do, without a secret in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from broken_configurations import DESTINATIONS, SOURCES
+from programs import destination_config, source_config
+
+from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
+from airbyte.connectors.protocol import ConfigError, TransientError
+from airbyte.connectors.source_postgres.connector import SourcePostgres
+from airbyte.server import programs
+from stack.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def strangers(postgres: Settings) -> Iterator[Settings]:
+    """A table that the user `stranger` may not read."""
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as db:
+        db.execute("drop schema public cascade; create schema public; drop role if exists stranger")
+        db.execute("create role stranger login password 'stranger_secret'")
+        yield postgres
+        db.execute("drop schema public cascade; create schema public; drop role stranger")
+
+
+def said(connector: Any, definition: programs.Definition, config: dict[str, Any], where: str) -> str:
+    if where == "spec":
+        return "; ".join(programs.problems(definition, config))
+    with pytest.raises((ConfigError, TransientError)) as caught:
+        connector.check(config)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("change", "where", "message"), SOURCES)
+def test_a_source_that_cannot_work_is_refused(
+    strangers: Settings, change: dict[str, Any], where: str, message: str
+) -> None:
+    with psycopg.connect(strangers.admin_dsn) as db:
+        db.execute("create table if not exists secrets (id int primary key)")
+        if change.get("schemas") == [] or where == "spec":
+            db.execute("drop table secrets")
+    found = said(SourcePostgres(), programs.SOURCES["postgres"], source_config(strangers, **change), where)
+    assert message.format(port=strangers.postgres_port) in found
+    assert strangers.postgres_password not in found
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(("change", "where", "message"), DESTINATIONS)
+def test_a_destination_that_cannot_work_is_refused(
+    emulator: Settings, change: dict[str, Any], where: str, message: str
+) -> None:
+    config = destination_config(emulator) | change
+    found = said(DestinationBigQuery(), programs.DESTINATIONS["bigquery"], config, where)
+    assert message in found
+    assert "no key" not in found
+
+
+def test_a_warehouse_that_does_not_answer_is_named(emulator: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGQUERY_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("airbyte.connectors.destination_bigquery.connector.RETRY", None)
+    with pytest.raises(TransientError, match="BigQuery project marketplace-analytics"):
+        DestinationBigQuery().check(destination_config(emulator))

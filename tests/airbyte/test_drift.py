@@ -1,0 +1,254 @@
+"""What a connection does when its source's schema changes, as `nonBreakingSchemaUpdatesBehavior` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from faults import syncs
+
+from stack import bigquery
+from stack import postgres as postgres_service
+from stack.settings import Settings
+
+Db = psycopg.Connection[Any]
+DATASET = "drift"
+ORDERS = """
+create table buyers (id int primary key, name text);
+create table purchases (id int primary key, item text not null, amount numeric(12, 2));
+insert into buyers values (1, 'Ada'), (2, 'Bo');
+insert into purchases values (1, 'cup', 1), (2, 'pot', 2);
+"""
+
+
+@pytest.fixture
+def api(airbyte_server: Settings) -> Iterator[httpx.Client]:
+    with syncs.client(airbyte_server) as made:
+        yield made
+
+
+@pytest.fixture
+def db(postgres: Settings, emulator: Settings) -> Iterator[Db]:
+    """Two tables, and the pipeline's role that may read what comes."""
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as connection:
+        connection.execute("drop schema public cascade; create schema public")
+        postgres_service.grant_reader(postgres)
+        connection.execute(ORDERS)
+        yield connection
+        connection.execute("drop schema public cascade; create schema public")
+    bigquery.client(emulator).delete_dataset(DATASET, delete_contents=True, not_found_ok=True)
+
+
+class Drifting:
+    """A connection of both tables under one behaviour."""
+
+    def __init__(self, api: httpx.Client, settings: Settings, behaviour: str) -> None:
+        self.api, self.settings = api, settings
+        workspace = api.get("/workspaces").json()["data"][0]["workspaceId"]
+        self.source = self._made(
+            "sources",
+            "source",
+            workspace,
+            {
+                "sourceType": "postgres",
+                "host": settings.postgres_host,
+                "port": settings.postgres_port,
+                "database": settings.postgres_db,
+                "username": settings.source_reader_user,
+                "password": settings.source_reader_password,
+            },
+        )
+        self.destination = self._made(
+            "destinations",
+            "destination",
+            workspace,
+            {
+                "destinationType": "bigquery",
+                "project_id": settings.bigquery_project,
+                "dataset_location": settings.bigquery_location,
+                "dataset_id": DATASET,
+            },
+        )
+        streams = [{"name": name, "syncMode": "incremental_deduped_history"} for name in ("buyers", "purchases")]
+        body = {
+            "name": f"drift {behaviour}",
+            "sourceId": self.source,
+            "destinationId": self.destination,
+            "nonBreakingSchemaUpdatesBehavior": behaviour,
+            "configurations": {"streams": streams},
+        }
+        answer = api.post("/connections", json=body)
+        assert answer.status_code == 200, answer.text
+        self.id = answer.json()["connectionId"]
+
+    def _made(self, path: str, kind: str, workspace: str, configuration: dict[str, Any]) -> str:
+        body = {"name": "drift", "workspaceId": workspace, "configuration": configuration}
+        return str(self.api.post(f"/{path}", json=body).json()[f"{kind}Id"])
+
+    def delete(self) -> None:
+        self.api.delete(f"/connections/{self.id}")
+        self.api.delete(f"/sources/{self.source}")
+        self.api.delete(f"/destinations/{self.destination}")
+
+    def sync(self, job_type: str = "sync") -> tuple[str, str]:
+        """(status, log) of one job."""
+        answer = self.api.post("/jobs", json={"connectionId": self.id, "jobType": job_type})
+        assert answer.status_code == 200, answer.text
+        job = syncs.wait(self.api, answer.json()["jobId"])
+        return job["status"], self.api.get(f"/jobs/{job['jobId']}/log").text
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """What landed, without Airbyte's own columns."""
+        found = bigquery.query(bigquery.client(self.settings), f"select * from {DATASET}.{table} order by id")
+        return [{name: v for name, v in row.items() if not name.startswith("_airbyte")} for row in found]
+
+
+@pytest.fixture
+def drifting(request: pytest.FixtureRequest, api: httpx.Client, airbyte_server: Settings, db: Db) -> Iterator[Drifting]:
+    """A connection whose behaviour is the parameter, after its first sync."""
+    made = Drifting(api, airbyte_server, request.param)
+    status, log = made.sync()
+    assert status == "succeeded", log
+    yield made
+    made.delete()
+
+
+def behaves(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("drifting", [name], indirect=True)
+
+
+@behaves("propagate_columns")
+def test_a_new_column_arrives_with_what_old_rows_have_in_it_and_a_dropped_one_turns_null(
+    drifting: Drifting, db: Db
+) -> None:
+    # Neither writes the rows: no change of them would be seen.
+    db.execute(
+        "alter table buyers add country text default 'NO', add note text; create table parcels (id int primary key)"
+    )
+    db.execute("alter table purchases drop column amount; update purchases set item = 'tea' where id = 1")
+    status, log = drifting.sync()
+    assert status == "succeeded", log
+    assert drifting.rows("buyers") == [
+        {"id": 1, "name": "Ada", "country": "NO", "note": None},
+        {"id": 2, "name": "Bo", "country": "NO", "note": None},
+    ]
+    assert [(r["id"], r["item"], r["amount"]) for r in drifting.rows("purchases")] == [(1, "tea", None), (2, "pot", 2)]
+    assert "warning: column country, note of buyers is new" in log
+    assert (
+        "warning: column amount of purchases is gone at the source: rows that land from now on have null in it" in log
+    )
+    assert "parcels" not in log
+    status, log = drifting.sync()
+    assert (status, "warning" in log, "buyers: 0 records read" in log) == ("succeeded", False, True)
+
+
+@behaves("ignore")
+def test_ignored_columns_stay_out_for_good(drifting: Drifting, db: Db) -> None:
+    db.execute("alter table buyers add country text default 'NO'")
+    for _ in range(2):
+        db.execute("insert into buyers (id, name) select max(id) + 1, 'Cy' from buyers")
+        status, log = drifting.sync()
+        assert status == "succeeded", log
+        assert "warning: column country of buyers is new at the source and ignored" in log
+    assert [set(row) for row in drifting.rows("buyers")] == [{"id", "name"}] * 4
+
+
+@behaves("disable_connection")
+def test_a_change_disables_the_connection_until_somebody_accepts_it(
+    drifting: Drifting, db: Db, api: httpx.Client
+) -> None:
+    db.execute("alter table buyers add country text default 'NO'")
+    status, log = drifting.sync()
+    assert status == "failed"
+    assert "error: the schema of buyers has changed at the source" in log
+    assert api.get(f"/connections/{drifting.id}").json()["status"] == "inactive"
+    refused = api.post("/jobs", json={"connectionId": drifting.id, "jobType": "sync"})
+    assert (refused.status_code, "set its status to active first" in refused.text) == (409, True)
+    assert api.patch(f"/connections/{drifting.id}", json={"status": "active"}).status_code == 200
+    status, log = drifting.sync()
+    assert status == "succeeded", log
+    assert [row["country"] for row in drifting.rows("buyers")] == ["NO", "NO"]
+
+
+@behaves("propagate_fully")
+def test_tables_come_and_go(drifting: Drifting, db: Db, api: httpx.Client) -> None:
+    db.execute("create table parcels (id int primary key, weight int); insert into parcels values (1, 5)")
+    db.execute("drop table purchases")
+    status, log = drifting.sync()
+    assert status == "succeeded", log
+    assert drifting.rows("parcels") == [{"id": 1, "weight": 5}]
+    assert "warning: table purchases is gone at the source" in log
+    assert len(drifting.rows("purchases")) == 2, "what has landed stays"
+    streams = api.get(f"/connections/{drifting.id}").json()["configurations"]["streams"]
+    assert {s["name"]: s["syncMode"] for s in streams} == {
+        "buyers": "incremental_deduped_history",
+        "parcels": "incremental_deduped_history",
+    }
+
+
+@behaves("propagate_columns")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "alter table purchases alter amount type text",
+            "column amount is NUMERIC in marketplace-analytics.drift.purchases and now STRING at the source: undo the change, or drop",
+        ),
+        (
+            "alter table purchases drop constraint purchases_pkey, add primary key (id, item)",
+            "stream purchases stops: the key of its table was (id) and is now (id, item): undo the change",
+        ),
+        (
+            "drop table purchases",
+            "stream purchases stops: its table is missing at the source, or may not be read: create it",
+        ),
+        (
+            "revoke select on purchases from marketplace_reader",
+            "stream purchases stops: its table is missing at the source, or may not be read",
+        ),
+    ],
+)
+def test_what_cannot_be_followed_stops_its_stream_and_no_other(
+    drifting: Drifting, db: Db, change: str, said: str, api: httpx.Client
+) -> None:
+    db.execute(change.encode())
+    db.execute("insert into buyers values (3, 'Cy')")
+    status, log = drifting.sync()
+    assert status == "failed"
+    assert f"error: {said}" in log.replace("error: stream purchases: column", "error: column")
+    assert [row["id"] for row in drifting.rows("buyers")] == [1, 2, 3]
+    assert len(drifting.rows("purchases")) == 2, "the table is as it was"
+    newest = api.get("/jobs", params={"connectionId": drifting.id}).json()["data"][0]["jobId"]
+    counts = {s["streamName"]: s["status"] for s in api.get(f"/jobs/{newest}/streams").json()}
+    assert counts == {"buyers": "complete", "purchases": "failed"}
+
+
+@behaves("propagate_columns")
+def test_a_table_that_is_gone_at_the_destination_is_not_filled_with_a_part_of_its_rows(
+    drifting: Drifting, db: Db, emulator: Settings
+) -> None:
+    bigquery.client(emulator).delete_table(f"{DATASET}.purchases")
+    db.execute("insert into purchases values (3, 'cup', 1)")
+    status, log = drifting.sync()
+    assert status == "failed"
+    assert "purchases is gone, and this sync brings only what changed since the last one: run a refresh" in log
+    status, log = drifting.sync("refresh")
+    assert status == "succeeded", log
+    assert [row["id"] for row in drifting.rows("purchases")] == [1, 2, 3]
+    assert len(drifting.rows("buyers")) == 2
+
+
+@behaves("propagate_columns")
+def test_rows_that_come_without_being_written_are_read(drifting: Drifting, db: Db) -> None:
+    """A column made anew under its old name, and a table put in another's place: no row carries a new transaction."""
+    db.execute("create table stock (id int primary key, name text); insert into stock values (1, 'Eve'), (7, 'Flo')")
+    drifting.sync()
+    db.execute("alter table purchases drop item; alter table purchases add item text default 'unknown'")
+    db.execute("alter table buyers rename to old_buyers; alter table stock rename to buyers")
+    status, log = drifting.sync()
+    assert status == "succeeded", log
+    assert [row["item"] for row in drifting.rows("purchases")] == ["unknown", "unknown"]
+    assert [(row["id"], row["name"]) for row in drifting.rows("buyers")] == [(1, "Eve"), (2, "Bo"), (7, "Flo")]
