@@ -10,6 +10,8 @@ SCALE ?=
 ENGINE ?=
 SOURCE_SQL ?=
 SOURCE_DSN ?=
+# Files of tests that run at once.
+WORKERS ?= 2
 export SOURCE_DSN
 # Only the environment file of this checkout, if there is one.
 -include .env
@@ -29,7 +31,7 @@ demo: install ## the whole pipeline on the embedded stack, with a summary
 	@$(STACK) demo $(if $(SCALE),--scale '$(SCALE)') $(if $(ENGINE),--engine '$(ENGINE)') $(if $(SOURCE_SQL),--source-sql '$(SOURCE_SQL)')
 
 test: install ## every test, the whole pipeline included
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 faults: install ## the fault tests in full: 60 syncs under concurrent writers, 40 kills
 	@FAULT_SYNCS=$${FAULT_SYNCS:-60} FAULT_KILLS=$${FAULT_KILLS:-40} $(PY) -m pytest tests/airbyte/faults -s $(PYTEST_ARGS)
