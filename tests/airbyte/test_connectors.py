@@ -154,6 +154,26 @@ def test_an_appended_row_that_changes_back_lands_again(
     assert [row["processed"] for row in newest_last] == [False, True, False]
 
 
+def test_of_a_key_that_is_sent_twice_the_last_version_lands(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    from airbyte.connectors.destination_bigquery.landing import MANY_ROWS
+
+    db.execute(
+        "insert into things (id, quantity) select gen_random_uuid(), i from generate_series(1, %s) as i",
+        [MANY_ROWS + 1],
+    )
+    db.execute("insert into things (id, quantity) values ('00000000-0000-4000-8000-000000000001', -1)")
+    lines, _ = connection.read()
+    again = next(line for line in lines.split(b"\n") if b'"quantity":-1' in line)
+    time = int(again.rsplit(b":", 1)[1].strip(b"}"))
+    later = again.replace(b'"quantity":-1', b'"quantity":-2').replace(b"%d" % time, b"%d" % (time + 1))
+    _, status = connection.write(lines.replace(again + b"\n", again + b"\n" + later + b"\n"))
+    assert status == 0
+    counted = bigquery.query(bigquery.client(emulator), "select count(*) as n, min(quantity) as q from landing.things")
+    assert counted == [{"n": MANY_ROWS + 2, "q": -2}]
+
+
 def test_equal_rows_of_a_table_without_a_key_all_land(
     db: psycopg.Connection[Any], connection: Connection, emulator: Settings
 ) -> None:

@@ -7,8 +7,10 @@ the stream's next sync removes (leftovers.py).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import IO
@@ -25,6 +27,8 @@ from stack.bigquery import RETRY
 
 # Lines of one load job. Larger ones need more memory and disk, smaller ones more jobs.
 SPILL_BYTES = 64 << 20
+# From here on, asking whether keys are repeated costs less than choosing among their versions.
+MANY_ROWS = 10_000
 JOB_SECONDS = 1800.0
 CLOSE_SECONDS = 10.0
 CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
@@ -82,7 +86,11 @@ class Landing:
             job.result(retry=RETRY, timeout=JOB_SECONDS)
         target = self._prepare_target()
         if self._rows:
-            self._run(self._statement(target).text())
+            statement = self._statement(target)
+            if statement.is_empty and self._rows > MANY_ROWS and self.stream.destination_sync_mode == APPEND_DEDUP:
+                repeated = next(iter(self._run(statement.repeated_keys())))["n"]
+                statement = dataclasses.replace(statement, is_unique=repeated == 0)
+            self._run(statement.text())
         elif self.stream.destination_sync_mode == OVERWRITE:
             self._run(f"delete from `{self._target}` where true")
         self.is_committed = True
@@ -191,9 +199,10 @@ class Landing:
         present = {field.name: _legacy(field.field_type) for field in fields}
         return Statement(self.stream, types, self._staging, self._target, present, is_empty=target.num_rows == 0)
 
-    def _run(self, statement: str) -> None:
+    def _run(self, statement: str) -> Iterable[bigquery.Row]:
         job = self._client.query(statement, job_id_prefix=self._job_prefix, retry=RETRY, job_retry=None)
-        job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
+        rows: Iterable[bigquery.Row] = job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
+        return rows
 
 
 def _legacy(kind: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
 from airbyte.connectors.destination_bigquery.columns import Column
+from airbyte.connectors.destination_bigquery.statements import clean_meta
 from airbyte.connectors.protocol import APPEND, ConfiguredStream
 
 # One record may be this large; DuckDB keeps two of this size a thread.
@@ -76,7 +76,7 @@ def _raw_id(stream: ConfiguredStream, columns: Sequence[Column]) -> str:
 def _meta(stream: ConfiguredStream, columns: Sequence[Column]) -> str:
     """What became of the record: the changes that the source has made to it, then those of this conversion."""
     bad = {c.name: f"({_value(c)} is not null and {c.cast(_value(c))} is null)" for c in columns if c.duckdb_type}
-    clean = json.dumps({"sync_id": stream.sync_id, "changes": []})
+    clean = clean_meta(stream)
     change = '{{"field": "{}", "change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}}'
     changes = [f"case when {test} then '{change.format(name)}' end" for name, test in bad.items()]
     # The source's list without its brackets; nothing when it is empty.

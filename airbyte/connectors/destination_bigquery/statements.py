@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ class Statement:
         staging, target: `project.dataset.table`.
         present: {column: BigQuery type} of the target, the staged ones included, without others of Airbyte's own.
         is_empty: the target has no row, so that nothing needs to be compared.
+        is_unique: every key is staged once (`repeated_keys`), so that no version of it needs to be chosen.
     """
 
     stream: ConfiguredStream
@@ -27,6 +29,7 @@ class Statement:
     target: str
     present: Mapping[str, str]
     is_empty: bool = False
+    is_unique: bool = False
 
     def text(self) -> str:
         """The statement. Running it twice on the same staged rows gives the same table, except where whole refreshes are appended."""
@@ -39,14 +42,22 @@ class Statement:
             return f"insert into `{self.target}` ({self._names}) {self._rows}"
         return self._append_changes()
 
+    def repeated_keys(self) -> str:
+        """The question how many staged rows are not the only one of their key, as `n`: narrow, where choosing the newest sorts whole rows."""
+        key = self._key if len(self.stream.primary_key) == 1 else f"to_json_string(struct({self._key}))"
+        return f"select count(*) - count(distinct {key}) as n from `{self.staging}`"
+
     @property
     def _names(self) -> str:
         return ", ".join(f"`{name}`" for name in self.types)
 
     @property
     def _rows(self) -> str:
-        values = ", ".join(f"parse_json(`{n}`) as `{n}`" if t == "JSON" else f"`{n}`" for n, t in self.types.items())
-        return f"select {values} from `{self.staging}`"
+        values = {name: f"parse_json(`{name}`)" if kind == "JSON" else f"`{name}`" for name, kind in self.types.items()}
+        # Nearly every row has the same; parsing it anew for each would cost more than most columns.
+        clean = clean_meta(self.stream)
+        values["_airbyte_meta"] = f"if(`_airbyte_meta` = '{clean}', json '{clean}', parse_json(`_airbyte_meta`))"
+        return f"select {', '.join(f'{value} as `{name}`' for name, value in values.items())} from `{self.staging}`"
 
     @property
     def _key(self) -> str:
@@ -70,7 +81,7 @@ class Statement:
         assignments = ", ".join(f"`{name}` = {value}" for name, value in assigned.items())
         inserted = ", ".join(f"s.`{name}`" for name in self.types)
         # A source may send a key more than once; the last version wins.
-        newest = self._newest_of(f"{self._rows} where true")
+        newest = self._rows if self.is_unique else self._newest_of(f"{self._rows} where true")
         if self.is_empty:
             return f"insert into `{self.target}` ({self._names}) {newest}"
         return (
@@ -97,3 +108,8 @@ class Statement:
     @property
     def _first(self) -> str:
         return f"`{self.stream.primary_key[0]}`"
+
+
+def clean_meta(stream: ConfiguredStream) -> str:
+    """`_airbyte_meta` of a row that landed as it was sent."""
+    return json.dumps({"sync_id": stream.sync_id, "changes": []})
