@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test faults up down status day sync bench-landing lint lock clean-data clean credentials
+.PHONY: dbt-spark help install doctor demo test faults up down status day sync bench-landing lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -44,6 +44,9 @@ down: ## stop what this checkout started
 
 status: ## what runs, and how the last run went
 	@$(STACK) status
+
+dbt-spark: install ## build and test the whole dbt project on Spark and Delta, from what a run landed in raw
+	@$(PY) -m stack.dbt build --target spark
 
 day: install ## play one business day in the source
 	@$(PY) -m source.day

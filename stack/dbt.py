@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +104,10 @@ def run(current: Settings, step: str, full_refresh: bool = False, target: str = 
     return 0 if answer.success else 1
 
 
-def run_on_spark(current: Settings, spark: SparkSession, full_refresh: bool = False) -> int:
-    """Mirror raw into the lake, then build and test the whole project there, in the open session `spark`.
+def run_on_spark(
+    current: Settings, spark: SparkSession, steps: Sequence[str] = ("build", "unit-tests"), full_refresh: bool = False
+) -> int:
+    """Mirror raw into the lake, then run the steps there, in the open session `spark`; its views live as long as it does.
 
     Returns as `run`. Raises what `spark_jobs.command.reason` explains when raw cannot be mirrored.
     """
@@ -117,7 +120,7 @@ def run_on_spark(current: Settings, spark: SparkSession, full_refresh: bool = Fa
     with Lake(spark, current.lake_uri) as lake:
         mirror_raw.update(Run(lake, Warehouse(current), Progress(), full_refresh))
         databases.register(lake)
-        return run(current, "build", full_refresh, "spark")
+        return max(run(current, step, full_refresh, "spark") for step in steps)
 
 
 def _open_and_run_on_spark(current: Settings, full_refresh: bool) -> int:
@@ -130,7 +133,7 @@ def _open_and_run_on_spark(current: Settings, full_refresh: bool) -> int:
         Warehouse(current).check()
         spark = open_session(current, "dbt")
         try:
-            return run_on_spark(current, spark, full_refresh)
+            return run_on_spark(current, spark, full_refresh=full_refresh)
         finally:
             spark.stop()
     except Exception as error:
