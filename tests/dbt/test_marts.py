@@ -42,10 +42,11 @@ def warehouse(emulator: Settings) -> Warehouse:
     """Rows of a query, as tuples of text; money without a cent more or less than it says."""
     client = bigquery.client(emulator)
 
-    def rows(sql: str) -> list[tuple[Any, ...]]:
-        return [tuple(map(_text, row.values())) for row in bigquery.query(client, sql)]
+    return lambda sql: as_text(bigquery.query(client, sql))
 
-    return rows
+
+def as_text(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(map(_text, row.values())) for row in rows]
 
 
 def _text(value: Any) -> Any:
