@@ -2,10 +2,11 @@
 
 The catalogue is tests/dbt/mutants.yml. A mutant is judged by the project's own tests, the cheapest first, until one is red:
 
-1. after the first sync of tests/dbt/scenario.py: `dbt build` of what the mistake can reach (unit tests, models, data tests), stopped at the first failure;
-2. the expectations of `TestFirstRun` (tests/dbt/test_marts.py);
-3. after the second sync: an incremental run from the tables that the sound project left, and the expectations of `TestSecondSync`;
-4. a full refresh, which must make the same rows as the incremental run.
+1. the unit tests of the models that the mistake changes;
+2. after the first sync of tests/dbt/scenario.py: `dbt build` of what the mistake can reach, models and data tests, stopped at the first failure;
+3. the expectations of `TestFirstRun` (tests/dbt/test_marts.py);
+4. after the second sync: an incremental run from the tables that the sound project left, and the expectations of `TestSecondSync`;
+5. a full refresh, which must make the same rows as the incremental run.
 
 Prints a line per mutant and `caught / planted`. The exit status is 1 when one survives, or is no mutant at all: its SQL does not run.
 """
@@ -125,8 +126,13 @@ class Laboratory:
     def after_first_sync(self, mutant: Mutant) -> str | None:
         """What notices the mutant, or None. Raises CatalogueError when its SQL does not run."""
         with self._planted(mutant):
-            arguments = ["--full-refresh", "--fail-fast", "--select", "state:modified+", *sorted(self._spoilt)]
-            results = invoke(self._settings, self._project, "build", *arguments, "--state", str(self._state))
+            state = ("--fail-fast", "--state", str(self._state))
+            # A unit test reads rows of its own, and so judges the changed models alone.
+            rules = ("test", "--select", "state:modified,test_type:unit")
+            if red := failures(invoke(self._settings, self._project, *rules, *state)):
+                return first(red)
+            reach = ("build", "--full-refresh", "--exclude", "resource_type:unit_test", "--select", "state:modified+")
+            results = invoke(self._settings, self._project, *reach, *sorted(self._spoilt), *state)
             made = [r for r in results if r.node.resource_type == "model" and str(r.status) != "skipped"]
             self._spoilt = {result.node.name for result in made}
             red = failures(results)
@@ -177,7 +183,7 @@ class Laboratory:
             try:
                 method(**{parameter: known[parameter] for parameter in wanted})
             except Exception as error:
-                return {f"{tests.__name__}.{name}": f"fail: {type(error).__name__}"}
+                return {f"{tests.__name__}.{name}": f"fail: {type(error).__name__}: {error}"}
         return {}
 
     @contextlib.contextmanager
@@ -239,7 +245,7 @@ def judge(mutants: list[Mutant]) -> list[Verdict]:
         except CatalogueError as error:
             by, outcome = str(error), "broken"
         verdicts[mutant.id] = Verdict(mutant, outcome, by or "", before + time.monotonic() - started)
-        print(verdicts[mutant.id], file=sys.stderr, flush=True)
+        print(f"{outcome}: {mutant.id} {by or ''}", file=sys.stderr, flush=True)
         return outcome == "survived"
 
     with (folder / "log").open("w") as log, contextlib.redirect_stdout(log):
