@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test up down status day lint lock clean-data clean credentials
+.PHONY: help install doctor demo test mutants up down status day lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -30,6 +30,9 @@ demo: install ## the whole pipeline on the embedded stack, with a summary
 
 test: install ## every test, the whole pipeline included
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+mutants: install ## plant mistakes in the dbt project: a test must notice each (MUTANTS="--only ID --jobs 2")
+	@$(PY) -m tests.dbt.mutation $(MUTANTS)
 
 up: install ## start the embedded stack
 	@$(STACK) up
