@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: dbt-spark help install doctor demo test faults up down status day sync bench-landing lint lock clean-data clean credentials
+.PHONY: help install doctor demo test faults mutants up down status dbt-spark day sync bench-landing lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -35,6 +35,9 @@ test: install ## every test, the whole pipeline included
 
 faults: install ## the fault tests in full: 60 syncs under concurrent writers, 40 kills
 	@FAULT_SYNCS=$${FAULT_SYNCS:-60} FAULT_KILLS=$${FAULT_KILLS:-40} $(PY) -m pytest tests/airbyte/faults -s $(PYTEST_ARGS)
+
+mutants: install ## plant mistakes in the dbt project: a test must notice each (MUTANTS="--only ID --jobs 2")
+	@$(PY) -m tests.dbt.mutation $(MUTANTS)
 
 up: install ## start the embedded stack
 	@$(STACK) up

@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     book = ledger.read(chosen.ledger)
     book["days"] = [*book.get("days", []), note]
     with psycopg.connect(chosen.dsn) as connection:
-        deleted = sum(len(keys["deleted"]) for day in book["days"] for keys in day["touched"].values())
-        book["traps"] = ledger.count(connection) | {"deleted_rows": {"what": "rows deleted for good", "count": deleted}}
+        deleted = {"what": "rows deleted for good", "count": len(ledger.deleted(book))}
+        book["traps"] = ledger.count(connection) | {"deleted_rows": deleted}
     ledger.write(chosen.ledger, book)
     print(f"played {note['date']} (day {note['number']})")
     for table, keys in note["touched"].items():

@@ -12,6 +12,7 @@ second payment events              10 of 60: a failed attempt before the one tha
 payments without an event id       1 of 100 first events that are not replayed
 orders without payments            3 of 50
 wrong amounts paid                 1 of 211 too little, 1 of 223 too much
+paid in another currency           1 of 250 orders: in dollars, dollar orders in euros
 a currency the ECB does not quote  1 of 1000 orders (ARS)
 total off by a cent                1 of 2000 orders
 no shipping country                1 of 40 orders; no country: 1 of 30 users
@@ -59,6 +60,9 @@ ITEM_ENDS = np.cumsum(ITEMS)
 FIRST_EVENTS = 47
 SECOND_EVENT_ORDERS = np.arange(0, 50, 5)
 REPLAYED_ORDERS = np.array([2, 17, 32])
+# Of 250 orders the one that is paid in another currency: paid once, never replayed.
+ABROAD_ORDER = 33
+DOLLAR, EURO = (next(i for i, c in enumerate(CURRENCIES) if c.code == code) for code in ("USD", "EUR"))
 TIERS = ("bronze", "silver", "gold", "platinum")
 STATUSES = ("delivered", "cancelled", "refunded", "shipped", "confirmed", "processing", "pending")
 COUNTRIES = ("US", "DE", "GB", "FR", "JP", "CA", "AU", "BR", "MX", "CH", "SE", "IN", "ES", "IT", "AR", "NL", "KE", "NZ")
@@ -387,12 +391,18 @@ class Marketplace:
             + np.where(order % 211 == 5, -amounts["step"] * 5, 0)
             + np.where(order % 223 == 7, amounts["step"] * 3, 0)
         )
+        currency, step = self._currency(order), amounts["step"]
+        abroad = (order % 250 == ABROAD_ORDER) & ~second & ~replay
+        factors = np.array([c.per_dollar for c in CURRENCIES])
+        foreign = np.where(currency == DOLLAR, EURO, DOLLAR)
+        paid = np.where(abroad, np.rint(paid * factors[foreign] / factors[currency]).astype(np.int64).clip(min=1), paid)
+        currency, step = np.where(abroad, foreign, currency), np.where(abroad, 1, step)
         status = self._payment_status(order, second)
         # The last replay of a block brings news: what it repeats was still being processed.
         late = (place == REPLAYED_ORDERS[2]) & (status == PAYMENT_STATUSES.index("completed"))
         status = np.where(late, PAYMENT_STATUSES.index("processing"), status)
         name = np.array(PAYMENT_STATUSES)[status]
-        fee = np.rint(paid * 0.05 / amounts["step"]).astype(np.int64) * amounts["step"]
+        fee = np.rint(paid * 0.05 / step).astype(np.int64) * step
         payout = np.where(name == "refunded", 0, paid - fee)
         happened = (
             self._ordered_at(order)
@@ -411,7 +421,7 @@ class Marketplace:
                 "pi_", r.bits("payments.provider_id", event), r.uniform("payments.no_provider_id", event) < 0.02
             ),
             "amount": pa.array(paid),
-            "currency": _pick([c.code for c in CURRENCIES], self._currency(order)),
+            "currency": _pick([c.code for c in CURRENCIES], currency),
             "platform_fee": _numbers(fee, np.isin(name, ("failed", "pending", "processing"))),
             "seller_payout": _numbers(payout, ~np.isin(name, ("completed", "refunded", "disputed"))),
             "status": _pick(PAYMENT_STATUSES, status),

@@ -11,23 +11,46 @@ from google.api_core.exceptions import NotFound
 from stack import airflow, bigquery, dbt, ledger
 from stack.settings import DATASETS, Settings
 
-# What the pipeline finds of each planted trap: the trap's name in the generator's ledger, and the question to the warehouse.
+# What the pipeline finds of each planted trap: the trap's name in the generator's ledger, and the keys of its rows as one column of text.
 FOUND = {
-    "replayed_payments": "select sum(duplicate_count) from intermediate.int_payments_deduplicated",
-    "payment_events": "select count(*) from intermediate.int_payments_deduplicated",
-    "null_event_id": "select count(*) from staging.stg_marketplace__payments where event_id is null",
-    "fx_missing_orders": "select count(*) from quarantine.orders where reason = 'missing_fx_rate'",
-    "fx_missing_order_items": "select count(*) from quarantine.order_items where reason = 'missing_fx_rate'",
-    "fx_missing_payment_events": "select count(*) from quarantine.payments where reason = 'missing_fx_rate'",
-    "total_mismatch_orders": "select count(*) from quarantine.orders where reason = 'total_mismatch'",
-    "null_country_users": "select count(*) from marts.dim_users where country_code = 'Unknown'",
-    "null_shipping_country_orders": "select count(*) from marts.fct_orders where is_shipping_country_missing",
-    "soft_deleted_users": "select count(*) from marts.dim_users where is_deleted",
-    "draft_products": "select count(*) from marts.dim_products where status = 'draft'",
-    "future_updated_at_products": "select count(*) from marts.dim_products where is_updated_at_in_future",
-    "cancelled_orders": "select count(*) from marts.fct_orders where status = 'cancelled'",
-    "pending_orders": "select count(*) from marts.fct_orders where status = 'pending'",
-    "refunded_orders": "select count(*) from marts.fct_orders where is_refunded",
+    "replayed_payments": "select p.payment_id from staging.stg_marketplace__payments as p "
+    "left join intermediate.int_payments_deduplicated as e on p.payment_id = e.payment_id where e.payment_id is null",
+    "payment_events": "select event_key from intermediate.int_payments_deduplicated",
+    "null_event_id": "select payment_id from intermediate.int_payments_deduplicated where event_id is null",
+    "fx_missing_orders": "select order_id from quarantine.orders where reason = 'missing_fx_rate'",
+    "fx_missing_order_items": "select order_item_id from quarantine.order_items where reason = 'missing_fx_rate'",
+    "fx_missing_payment_events": "select e.event_key from quarantine.payments as q "
+    "inner join intermediate.int_payments_deduplicated as e on q.payment_id = e.payment_id where q.reason = 'missing_fx_rate'",
+    "several_currencies_orders": "select order_id from marts.fct_payment_reconciliation where is_multi_currency",
+    "total_mismatch_orders": "select order_id from quarantine.orders where reason = 'total_mismatch'",
+    "null_country_users": "select user_id from marts.dim_users where country_code = 'Unknown'",
+    "null_shipping_country_orders": "select order_id from marts.fct_orders where is_shipping_country_missing",
+    "soft_deleted_users": "select user_id from marts.dim_users where is_deleted",
+    "deleted_rows": " union all ".join(
+        f"select concat('{table} ', cast(id as string)) from raw.{table} where _deleted_at >= _airbyte_extracted_at"
+        for table in ("users", "products", "orders", "order_items", "payments", "reviews", "seller_tier_history")
+    ),
+    "draft_products": "select product_id from marts.dim_products where status = 'draft'",
+    "future_updated_at_products": "select product_id from marts.dim_products where is_updated_at_in_future",
+    "cancelled_orders": "select order_id from marts.fct_orders where status = 'cancelled'",
+    "pending_orders": "select order_id from marts.fct_orders where status = 'pending'",
+    "refunded_orders": "select order_id from marts.fct_orders where is_refunded",
+    "not_gmv_orders": "select order_id from marts.fct_orders where not is_gmv",
+    "time_without_zone_orders": "select concat(order_id, ' ', format_timestamp('%Y-%m-%d %H:%M:%S', confirmed_at)) from marts.fct_orders "
+    "where confirmed_at is not null",
+    "late_committed_orders": "select order_id from marts.fct_orders where order_number like 'ORD-%-L%'",
+    # Rows that begin no period, but for those that another row of the same moment replaced.
+    "seller_tier_repeats": "select cast(t.tier_row_id as string) from staging.stg_marketplace__seller_tier_history as t "
+    "inner join intermediate.int_seller_tier_scd2 as p on t.seller_id = p.seller_id and t.tier = p.tier "
+    "and t.effective_from > p.valid_from and t.effective_from < coalesce(p.valid_to, timestamp('9999-12-31'))",
+    # Rows in whose own moment the seller has another tier.
+    "seller_tier_equal_start": "select cast(t.tier_row_id as string) from staging.stg_marketplace__seller_tier_history as t "
+    "inner join intermediate.int_seller_tier_scd2 as p on t.seller_id = p.seller_id and t.tier <> p.tier "
+    "and t.effective_from >= p.valid_from and t.effective_from < coalesce(p.valid_to, timestamp('9999-12-31'))",
+    "seller_tier_closed": "select seller_id from intermediate.int_seller_tier_scd2 group by seller_id having not logical_or(is_current)",
+    "closed_tier_rows": "select cast(tier_row_id as string) from staging.stg_marketplace__seller_tier_history where effective_to is not null",
+    "out_of_order_events": "select cast(event_log_id as string) from staging.stg_marketplace__event_log "
+    "where received_at > timestamp_add(event_timestamp, interval 1 hour)",
 }
 
 
@@ -61,9 +84,19 @@ def rows_per_layer(settings: Settings) -> dict[str, dict[str, int]]:
 
 def found(settings: Settings) -> dict[str, int]:
     """How many rows of each planted trap the pipeline found; every trap in `FOUND`, by its ledger name."""
-    union = " union all ".join(f"select '{trap}' as trap, ({question}) as n" for trap, question in FOUND.items())
+    union = " union all ".join(
+        f"select '{trap}' as trap, (select count(*) from ({question})) as n" for trap, question in FOUND.items()
+    )
     rows = bigquery.query(bigquery.client(settings), union)
-    return {row["trap"]: int(row["n"] or 0) for row in rows}
+    return {row["trap"]: int(row["n"]) for row in rows}
+
+
+def found_keys(settings: Settings) -> dict[str, list[str]]:
+    """The keys of what `found` counts, by trap, as they come: a key found twice is there twice. Every key in memory: for small scales."""
+    bq = bigquery.client(settings)
+    return {
+        trap: [key for row in bigquery.query(bq, question) for key in row.values()] for trap, question in FOUND.items()
+    }
 
 
 def planted(ledger_file: Path) -> dict[str, int]:

@@ -11,6 +11,8 @@ Tables = dict[str, list[Row]]
 
 FIRST_SYNC = "2026-10-28T03:00:00Z"
 SECOND_SYNC = "2026-10-29T03:00:00Z"
+# Long before the first sync.
+LONG_AGO = "2026-10-23T00:00:00Z"
 
 # Units per euro. Friday; the weekend has none; Monday. The Argentine peso is never quoted. A dollar is then 0.0075 per yen and 1.2 per euro on the Friday.
 RATES = [
@@ -26,35 +28,39 @@ RATES = [
 
 USERS = [
     {"id": "berta", "user_type": "buyer", "country_code": "DE"},
-    {"id": "nobody", "user_type": "buyer"},
+    {"id": "nobody", "user_type": "buyer", "country_code": " "},
     {"id": "sam", "user_type": "seller", "country_code": "BR", "seller_tier": "bronze"},
     {"id": "gone", "user_type": "both", "country_code": "US", "deleted_at": "2026-10-01T00:00:00Z"},
     {"id": "empty", "user_type": "seller", "country_code": "JP", "seller_tier": "silver"},
+    {"id": "ghost", "user_type": "seller", "country_code": "JP", "_deleted_at": FIRST_SYNC},
 ]
 
 CATEGORIES = [
     {"id": 1, "name": "Electronics", "level": 0},
     {"id": 2, "name": "Phones", "parent_id": 1, "level": 1},
     {"id": 3, "name": "Cases", "parent_id": 2, "level": 2},
+    {"id": 9, "name": "Ghosts", "level": 0, "_deleted_at": FIRST_SYNC},
 ]
 
 PRODUCTS: list[Row] = [
     {"id": "case", "seller_id": "sam", "category_id": 3, "title": "Case", "status": "active"},
-    {"id": "thing", "seller_id": "gone", "title": "Thing", "status": "active"},
+    # Its category was deleted.
+    {"id": "thing", "seller_id": "gone", "category_id": 9, "title": "Thing", "status": "active"},
+    # Its seller has not landed.
+    {"id": "lost", "seller_id": "stranger", "title": "Lost", "status": "active"},
+    {"id": "ghost", "seller_id": "sam", "title": "Ghost", "status": "active", "_deleted_at": FIRST_SYNC},
     {
         "id": "idea",
         "seller_id": "sam",
         "category_id": 1,
         "title": "Idea",
         "status": "draft",
-        "price_amount": "-1.00",
-        "price_currency": "USD",
         "updated_at": "2027-05-05T00:00:00Z",
     },
 ]
 
 
-def order(id: str, created_at: str, status: str, currency: str, subtotal: str, **columns: Any) -> Row:
+def order(id: str, created_at: str | None, status: str, currency: str, subtotal: str, **columns: Any) -> Row:
     """An order of berta's whose total is its subtotal, unless said otherwise."""
     defaults = {"order_number": f"ORD-{id}", "buyer_id": "berta", "subtotal_amount": subtotal, "total_amount": subtotal}
     return defaults | {"id": id, "created_at": created_at, "status": status, "currency": currency} | columns
@@ -96,20 +102,27 @@ ORDERS = [
     order("mismatch", "2026-10-26T09:00:00Z", "confirmed", "USD", "10.00", total_amount="11.00"),
     # Neither the order nor its buyer has a country. September: berta's cohort is older than October.
     order("nowhere", "2026-09-15T12:00:00Z", "shipped", "USD", "20.00", buyer_id="nobody"),
-    order("september", "2026-09-16T12:00:00Z", "delivered", "EUR", "10.00"),
+    order("september", "2026-09-16T12:00:00Z", "delivered", "eur ", "10.00"),
+    # Of no day, of a buyer who has not landed, without items, and of less than nothing. A dollar is a dollar all the same.
+    order("broken", None, "cancelled", "USD", "-10.00", buyer_id="stranger"),
 ]
 LATE_ORDER = order("late", "2026-10-26T00:00:00Z", "processing", "EUR", "8.00")
 
 ITEMS = [
-    item("i-weekend", "weekend", "case", 2, "20.00", "EUR"),
+    item("i-weekend", "weekend", "case", 1, "10.00", "EUR"),
+    item("i-weekend-2", "weekend", "case", 1, "10.00", "EUR"),
     item("i-yen", "yen", "thing", 1, "1001", "JPY"),
     item("i-cancelled", "cancelled", "case", 1, "50.00", "USD"),
     item("i-pending", "pending", "case", 1, "60.00", "USD"),
+    # The dollars alone would be half of the order's value.
     item("i-peso", "peso", "case", 3, "9000.00", "ARS"),
+    item("i-peso-2", "peso", "case", 1, "4.00", "USD"),
     item("i-mismatch", "mismatch", "thing", 1, "10.00", "USD"),
     item("i-nowhere", "nowhere", "thing", 4, "20.00", "USD"),
     item("i-september", "september", "case", 1, "10.00", "EUR"),
     item("i-late", "late", "case", 1, "8.00", "EUR"),
+    # None of a product that has not landed, sold by nobody that is known.
+    item("i-broken", "cancelled", "lost", 1, "5.00", "USD") | {"quantity": 0, "product_id": "unknown"},
 ]
 
 PAYMENTS = [
@@ -123,16 +136,17 @@ PAYMENTS = [
     payment("p-yen", "yen", "refunded", "1001", "JPY", "2026-10-26T09:00:00Z", event_id="evt-2"),
     payment("p-failed", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:00Z"),
     payment("p-open", "pending", "pending", "60.00", "USD", "2026-10-26T09:00:00Z", event_id=""),
-    # Amounts that cannot be right: nothing, and half a yen.
-    payment("p-zero", "cancelled", "failed", "0.00", "USD", "2026-10-26T09:01:00Z"),
-    payment("p-half-yen", "yen", "failed", "1000.50", "JPY", "2026-10-26T08:59:00Z"),
     payment("p-peso", "peso", "completed", "9000.00", "ARS", "2026-10-26T09:00:00Z"),
     # Same everything, no event id: two payments, not one replayed.
     payment("half-1", "nowhere", "completed", "10.00", "USD", "2026-09-15T12:00:00Z"),
-    payment("half-2", "nowhere", "completed", "10.00", "USD", "2026-09-15T12:00:00Z"),
+    # The second one was deleted once, and came back.
+    payment("half-2", "nowhere", "completed", "10.00", "USD", "2026-09-15T12:00:00Z") | {"_deleted_at": LONG_AGO},
     # Paid in dollars, owed in euros: 11.00 USD are 10.00 EUR at September's 1.10.
     payment("p-september", "september", "disputed", "11.00", "USD", "2026-09-16T12:00:00Z"),
     payment("p-late", "late", "completed", "8.50", "EUR", "2026-10-26T00:00:00Z"),
+    payment("pair-1", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:00Z", event_id="evt-9"),
+    payment("pair-2", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:01Z", event_id="evt-9"),
+    payment("p-broken", "broken", "failed", "0.00", "USD", "2026-10-26T09:00:00Z"),
     # Deleted before the pipeline ever saw it.
     payment("p-never", "weekend", "completed", "1.00", "EUR", "2026-10-24T10:00:00Z") | {"_deleted_at": FIRST_SYNC},
 ]
@@ -141,6 +155,8 @@ REVIEWS = [
     {"id": "r-1", "product_id": "case", "reviewer_id": "berta", "rating": 5, "status": "approved"},
     {"id": "r-2", "product_id": "case", "reviewer_id": "nobody", "rating": 4, "status": "approved"},
     {"id": "r-3", "product_id": "case", "reviewer_id": "nobody", "rating": 1, "status": "rejected"},
+    {"id": "r-4", "product_id": "case", "reviewer_id": "nobody", "rating": 1, "status": "approved"}
+    | {"_deleted_at": FIRST_SYNC},
 ]
 
 TIERS = [
@@ -153,14 +169,6 @@ TIERS = [
     tier(6, "gone", "silver", "2026-01-01", "2026-10-01"),
     # Closed at its own start: the seller has no period at all.
     tier(7, "empty", "silver", "2026-05-01", "2026-05-01"),
-]
-
-
-EVENTS: list[Row] = [
-    {"id": 1, "event_type": "view", "entity_type": "product", "event_timestamp": FIRST_SYNC},
-    # Happened first, arrived a day later.
-    {"id": 2, "event_type": "view", "entity_type": "product", "event_timestamp": "2026-10-26T23:00:00Z"}
-    | {"received_at": "2026-10-28T00:00:00Z", "processed": True},
 ]
 
 
@@ -183,20 +191,38 @@ def first_sync() -> Tables:
         "payments": PAYMENTS,
         "reviews": REVIEWS,
         "seller_tier_history": TIERS,
-        "event_log": EVENTS,
+        "event_log": [
+            {"id": 1, "event_type": "view", "entity_type": "product", "event_timestamp": "2026-10-27T23:59:00Z"}
+            | {"received_at": "2026-10-28T00:30:00Z"},
+            # Happened before it, arrived after it.
+            {"id": 2, "event_type": "view", "entity_type": "product", "event_timestamp": "2026-10-26T23:00:00Z"}
+            | {"received_at": "2026-10-28T01:00:00Z"},
+        ],
     }
     return {table: landed(rows) for table, rows in tables.items()} | {"ecb_fx_rates": RATES}
 
 
 def second_sync() -> Tables:
-    """The tables that a second sync changed: the late order landed, the order `nowhere` was deleted, `evt-1` was replayed once more with an earlier
-    time, and a sixth row ended sam's gold."""
+    """The tables that a second sync changed.
+
+    The late order landed. The order `nowhere` was deleted with all that hangs on it, `mismatch` without its item. `peso` was read again. `evt-1` was replayed
+    once more, with an earlier time; `pair-2` left its event; `p-open` moved on. A sixth row ended sam's gold. Two old rates were corrected.
+    """
     first = first_sync()
-    deleted = {"_deleted_at": SECOND_SYNC, "_airbyte_extracted_at": SECOND_SYNC}
+    read = {"_airbyte_extracted_at": SECOND_SYNC}
+    deleted = read | {"_deleted_at": SECOND_SYNC}
     tables = {
         table: [row | deleted if "nowhere" in (row["id"], row.get("order_id")) else row for row in first[table]]
         for table in ("orders", "order_items", "payments")
     }
+    changed = {
+        "mismatch": deleted,
+        "peso": read,
+        "pair-2": read | {"event_id": None},
+        "p-open": read | {"status": "processing"},
+    }
+    for table in ("orders", "payments"):
+        tables[table] = [row | changed.get(row["id"], {}) for row in tables[table]]
     tables["orders"] += landed([LATE_ORDER], SECOND_SYNC)
     replay = payment("replay-3", "weekend", "failed", "27.99", "EUR", "2026-10-24T10:04:00Z", event_id="evt-1")
     tables["payments"] += landed([replay | {"event_timestamp": "2026-10-24T10:00:10Z"}], SECOND_SYNC)
@@ -205,6 +231,13 @@ def second_sync() -> Tables:
         for row in first["seller_tier_history"]
     ]
     tables["seller_tier_history"] += landed([tier(8, "sam", "gold", "2026-10-28", "2026-10-28")], SECOND_SYNC)
+    corrected = {("2026-09-15", "USD"): "1.12", ("2026-10-26", "JPY"): "250"}
+    tables["ecb_fx_rates"] = [
+        row | read | {"units_per_eur": corrected[row["rate_date"], row["currency"]]}
+        if (row["rate_date"], row["currency"]) in corrected
+        else row
+        for row in RATES
+    ]
     return tables
 
 

@@ -42,10 +42,11 @@ def warehouse(emulator: Settings) -> Warehouse:
     """Rows of a query, as tuples of text; money without a cent more or less than it says."""
     client = bigquery.client(emulator)
 
-    def rows(sql: str) -> list[tuple[Any, ...]]:
-        return [tuple(map(_text, row.values())) for row in bigquery.query(client, sql)]
+    return lambda sql: as_text(bigquery.query(client, sql))
 
-    return rows
+
+def as_text(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(map(_text, row.values())) for row in rows]
 
 
 def _text(value: Any) -> Any:
@@ -82,7 +83,7 @@ def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, in
 @pytest.mark.usefixtures("first_run")
 class TestFirstRun:
     def test_all_rows_are_pending_until_the_heavy_tables_exist(self, first_run: dict[str, int]) -> None:
-        assert first_run == {"payments": 14, "orders": 8, "order_items": 9, "seller_tier_history": 7}
+        assert first_run == {"payments": 15, "orders": 9, "order_items": 12, "seller_tier_history": 7}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
@@ -117,7 +118,8 @@ class TestFirstRun:
             select order_id, order_date, region, total_amount_usd, gmv_usd, is_gmv, is_refunded, is_shipping_country_missing
             from marts.fct_orders order by order_id
         """) == [
-            ("cancelled", "2026-10-26", "Unknown", "50", "50", False, False, True),
+            ("broken", None, "Unknown", "-10", "0", False, False, True),
+            ("cancelled", "2026-10-26", "Unknown", "50", "55", False, False, True),
             ("mismatch", "2026-10-26", "Europe", "11", "10", True, False, True),
             ("nowhere", "2026-09-15", "Unknown", "20", "20", True, False, True),
             ("pending", "2026-10-26", "Unknown", "60", "60", False, False, True),
@@ -141,7 +143,7 @@ class TestFirstRun:
             ("2026-09-16", "Europe", "Cases", "11", "11", 1, 1),
             ("2026-10-23", "Europe", "Uncategorized", "7.51", "0", 1, 1),
             ("2026-10-24", "Americas", "Cases", "24", "24", 1, 2),
-            ("2026-10-26", "Americas", "Cases", "0", "0", 1, 3),
+            ("2026-10-26", "Americas", "Cases", "0", "0", 1, 4),
             ("2026-10-26", "Europe", "Uncategorized", "10", "10", 1, 1),
         ]
 
@@ -152,6 +154,7 @@ class TestFirstRun:
         """) == [
             ("case", 3, "Electronics > Phones > Cases", "Electronics", "active", None, False),
             ("idea", 1, "Electronics", "Electronics", "draft", None, True),
+            ("lost", -1, "Uncategorized", "Uncategorized", "active", None, False),
             ("thing", -1, "Uncategorized", "Uncategorized", "active", None, False),
         ]
 
@@ -176,6 +179,8 @@ class TestFirstRun:
             ("gone", "37.51", 3, "12.5", None, 0, None, None),
             # The order in pesos counts as an order, but has no value yet that could be averaged.
             ("sam", "35", 3, "17.5", "4.5", 2, "gold", "2026-04-01 00:00:00"),
+            # Sold something, and is no user.
+            ("stranger", "0", 0, None, None, 0, None, None),
         ]
 
     def test_seller_tier_progression(self, warehouse: Warehouse) -> None:
@@ -190,7 +195,12 @@ class TestFirstRun:
         ]
         assert warehouse("""
             select seller_id, previous_tier, tier_upgrades, tier_downgrades, net_gmv_usd from marts.fct_seller_performance order by seller_id
-        """) == [("empty", None, 0, 0, "0"), ("gone", None, 0, 0, "30"), ("sam", "silver", 2, 0, "35")]
+        """) == [
+            ("empty", None, 0, 0, "0"),
+            ("gone", None, 0, 0, "30"),
+            ("sam", "silver", 2, 0, "35"),
+            ("stranger", None, 0, 0, "0"),
+        ]
 
     def test_the_tier_of_an_item_is_that_of_its_orders_moment(self, warehouse: Warehouse) -> None:
         assert warehouse("""
@@ -200,7 +210,7 @@ class TestFirstRun:
     def test_events_by_the_day_on_which_they_happened(self, warehouse: Warehouse) -> None:
         assert warehouse(
             "select event_date, event_count, late_event_count from marts.fct_daily_events order by event_date"
-        ) == [("2026-10-26", 1, 1), ("2026-10-28", 1, 0)]
+        ) == [("2026-10-26", 1, 1), ("2026-10-27", 1, 0)]
 
     def test_the_calendar_reaches_from_the_first_order_to_the_last(self, warehouse: Warehouse) -> None:
         assert warehouse("select min(date_day) as a, max(date_day) as b, count(*) as n from marts.dim_dates") == [
@@ -212,6 +222,7 @@ class TestFirstRun:
             select order_id, order_total, paid_amount, refunded_amount, difference, difference_usd, reconciliation_status, reconciliation_reason
             from marts.fct_payment_reconciliation order by order_id
         """) == [
+            ("broken", "-10", "0", "0", "-10", "-10", "failed", "cancelled_unpaid"),
             ("cancelled", "50", "0", "0", "50", "50", "failed", "cancelled_unpaid"),
             # Paid for an order that has not landed.
             ("late", None, "8.5", "0", None, None, "no_order", "order_missing"),
@@ -264,20 +275,23 @@ class TestFirstRun:
             union all select cast(tier_row_id as string), reason, detail from quarantine.seller_tier_history
             order by 1, 2
         """) == [
+            ("broken", "missing_order_date", "created_at is null: the order is on no day and in no month"),
+            ("broken", "negative_amount", "total -10.00 USD"),
+            ("i-broken", "no_quantity", "0 x 5.00 = 5.00 USD"),
             ("i-late", "orphan_order", "order late has not landed"),
             ("i-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("idea", "future_updated_at", "updated_at is on 2027-05-05"),
-            ("idea", "negative_amount", "-1.00 USD"),
+            ("lost", "orphan_seller", "seller stranger has not landed"),
             (
                 "mismatch",
                 "total_mismatch",
                 "total 11.00 is not subtotal 10.00 + shipping 0.00 + tax 0.00 - discount 0.00",
             ),
-            ("p-half-yen", "fractional_amount", "1000.50 JPY"),
+            ("p-broken", "zero_amount", "0.00 USD"),
             ("p-late", "orphan_order", "order late has not landed"),
             ("p-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
-            ("p-zero", "zero_amount", "0.00 USD"),
             ("peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
+            ("thing", "orphan_category", "category 9 has not landed"),
         ]
 
 
@@ -315,8 +329,9 @@ def test_the_rules_hold_on_rows_of_their_own(emulator: Settings) -> None:
 @pytest.mark.usefixtures("second_run")
 class TestSecondSync:
     def test_new_and_deleted_rows_are_pending(self, second_run: dict[str, int]) -> None:
-        # The late order and the deleted one; the deleted item; the deleted payments and the replay; the closed tier row and the new one.
-        assert second_run == {"orders": 2, "order_items": 1, "payments": 3, "seller_tier_history": 2}
+        # The late order, the two deleted ones and the one read again; the deleted item; the deleted payments, the replay and the two that changed;
+        # the closed tier row and the new one.
+        assert second_run == {"orders": 4, "order_items": 1, "payments": 5, "seller_tier_history": 2}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert set(pending(warehouse).values()) == {0}
@@ -328,11 +343,15 @@ class TestSecondSync:
         """) == [("replay-3", "completed", 3, "2026-10-24 10:00:10")]
 
     def test_the_orphans_left_quarantine_with_their_order(self, warehouse: Warehouse) -> None:
-        assert warehouse("select order_item_id from quarantine.order_items") == [("i-peso",)]
+        assert warehouse("select order_item_id, reason from quarantine.order_items order by order_item_id") == [
+            ("i-broken", "no_quantity"),
+            # Its order was deleted.
+            ("i-mismatch", "orphan_order"),
+            ("i-peso", "missing_fx_rate"),
+        ]
         assert warehouse("select payment_id from quarantine.payments order by payment_id") == [
-            ("p-half-yen",),
+            ("p-broken",),
             ("p-peso",),
-            ("p-zero",),
         ]
         assert warehouse("select gmv_usd, region from marts.fct_orders where order_id = 'late'") == [("10", "Europe")]
         assert warehouse("""
@@ -345,7 +364,7 @@ class TestSecondSync:
             warehouse("""
             select order_id from marts.fct_orders where order_id = 'nowhere'
             union all select order_id from marts.fct_payment_reconciliation where order_id = 'nowhere'
-            union all select order_id from marts.fct_order_items where order_id = 'nowhere'
+            union all select order_id from marts.fct_order_items where order_id in ('nowhere', 'mismatch')
             union all select region from marts.fct_daily_sales where region = 'Unknown'
             union all select order_id from intermediate.int_payments_usd where order_id = 'nowhere'
             union all select order_id from intermediate.int_order_items_usd where order_id = 'nowhere'
@@ -355,6 +374,35 @@ class TestSecondSync:
         assert warehouse("select customers from marts.fct_customer_cohorts order by months_since_first_order") == [
             (1,),
             (1,),
+        ]
+
+    def test_a_row_that_left_its_event_or_changed_in_place_reopens_the_event(self, warehouse: Warehouse) -> None:
+        assert warehouse("""
+            select event_key, payment_id, status, duplicate_count from intermediate.int_payments_deduplicated
+            where order_id in ('cancelled', 'pending') order by event_key
+        """) == [
+            ("evt-9", "pair-1", "failed", 0),
+            ("payment:p-failed", "p-failed", "failed", 0),
+            ("payment:p-open", "p-open", "processing", 0),
+            ("payment:pair-2", "pair-2", "failed", 0),
+        ]
+        assert warehouse(
+            "select reconciliation_status, payment_events from marts.fct_payment_reconciliation where order_id = 'cancelled'"
+        ) == [("failed", 3)]
+
+    def test_a_corrected_rate_reaches_what_was_converted_before(self, warehouse: Warehouse) -> None:
+        assert warehouse("select total_amount_usd, gmv_usd from marts.fct_orders where order_id = 'september'") == [
+            ("11.2", "11.2")
+        ]
+        assert warehouse("select gmv_usd from marts.fct_order_items where order_item_id = 'i-september'") == [("11.2",)]
+        # 5.005 USD: half a cent, away from zero.
+        assert warehouse("select amount_usd from intermediate.int_payments_usd where payment_id = 'p-yen'") == [
+            ("5.01",)
+        ]
+
+    def test_quarantine_remembers_since_when_a_row_is_there(self, warehouse: Warehouse) -> None:
+        assert warehouse("select first_seen_at, last_seen_at from quarantine.orders where order_id = 'peso'") == [
+            ("2026-10-28 03:00:00", "2026-10-29 03:00:00")
         ]
 
     def test_a_tier_closed_by_an_empty_row_is_not_current(self, warehouse: Warehouse) -> None:

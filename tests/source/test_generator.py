@@ -101,6 +101,18 @@ def test_totals_add_up_but_where_a_cent_was_planted() -> None:
     assert off[11] == 1
 
 
+def test_one_order_in_250_is_paid_in_another_currency() -> None:
+    currency = dict(zip(*(WHOLE["orders"][c].to_pylist() for c in ("id", "currency")), strict=True))
+    number = {order: row for row, order in enumerate(currency)}
+    payments = list(zip(*(WHOLE["payments"][c].to_pylist() for c in ("order_id", "currency", "amount")), strict=True))
+    foreign = [
+        (number[order], currency[order], paid_in) for order, paid_in, _ in payments if paid_in != currency[order]
+    ]
+    assert [order for order, _, _ in foreign] == [33, 283, 533, 783]
+    assert all(paid_in == ("EUR" if owed_in == "USD" else "USD") for _, owed_in, paid_in in foreign)
+    assert all(amount > 0 for _, _, amount in payments)
+
+
 def test_items_carry_their_products_seller() -> None:
     sellers = dict(zip(*(WHOLE["products"][c].to_pylist() for c in ("id", "seller_id")), strict=True))
     for product, seller in zip(

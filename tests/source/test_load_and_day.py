@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from source import day, load
+from source import day, ledger, load
 from source.tables import TYPES
 from stack import postgres as postgres_service
 from stack.settings import ROOT, Settings
@@ -59,7 +59,9 @@ def test_the_ledger_has_every_trap_and_the_database_every_row(empty: Settings, t
     assert run(empty, ledger, "--scale", "0.02") == 0
     traps = {name: trap["count"] for name, trap in json.loads(ledger.read_text())["traps"].items()}
     # 20 blocks: rates as the generator's docstring states them.
-    assert min(traps.values()) > 0
+    # The late transactions are the days'.
+    assert [name for name, count in traps.items() if not count] == ["late_committed_orders"]
+    assert traps["several_currencies_orders"] == 4
     assert traps["replayed_payments"] == 60
     assert traps["payment_events"] == 1140
     assert traps["null_event_id"] == 10
@@ -85,6 +87,15 @@ def test_the_ledger_has_every_trap_and_the_database_every_row(empty: Settings, t
             "insert into categories (name, slug, level) values ('x', 'x', 1) returning id"
         ).fetchone() == (65,)
         connection.rollback()
+
+
+def test_the_smallest_marketplace_has_every_trap(empty: Settings, tmp_path: Path) -> None:
+    assert run(empty, tmp_path / "ledger.json", "--scale", "0.01") == 0
+    with psycopg.connect(empty.admin_dsn) as connection:
+        found = ledger.keys(connection)
+        counted = {name: trap["count"] for name, trap in ledger.count(connection).items()}
+    assert [name for name, keys in found.items() if not keys] == ["late_committed_orders"]
+    assert counted == {name: len(keys) for name, keys in found.items()}
 
 
 def test_values_survive_the_binary_format(empty: Settings, tmp_path: Path) -> None:
@@ -205,6 +216,7 @@ def test_a_day_notes_every_key_that_it_touched_and_nothing_else(empty: Settings,
     traps: dict[str, Any] = json.loads(ledger.read_text())["traps"]
     assert traps["deleted_rows"]["count"] > 6
     assert traps["future_updated_at_products"]["count"] == 4
+    assert traps["late_committed_orders"]["count"] == 3
 
 
 def test_a_day_in_an_almost_empty_marketplace(empty: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""The mutants: each entry of the catalogue still is a mutation of the project, and the harness tells a sound project from a broken one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from stack.settings import ROOT
+from tests.dbt import mutation
+
+
+@pytest.mark.parametrize("mutant", mutation.catalogue(), ids=lambda mutant: mutant.id)
+def test_a_mutant_changes_its_file_at_one_place(mutant: mutation.Mutant) -> None:
+    sound = (ROOT / "dbt" / mutant.file).read_text()
+    assert mutation.mutated(mutant, sound) != sound
+    assert mutation.downstream_first(mutant)
+
+
+def test_there_are_enough() -> None:
+    assert len(mutation.catalogue()) >= 40
+
+
+def test_a_text_that_is_gone_is_an_error() -> None:
+    mutant = mutation.Mutant("stale", "models/x.sql", "was", "is", "a rule")
+    with pytest.raises(mutation.CatalogueError, match="mutant stale: the text to replace occurs 0 times"):
+        mutation.mutated(mutant, "it has been")
+    with pytest.raises(mutation.CatalogueError, match="occurs 2 times"):
+        mutation.mutated(mutant, "it was what it was")
+
+
+@pytest.mark.slow
+def test_the_sound_project_is_green_and_three_mutants_are_not() -> None:
+    """One found by a data test, one by an expectation of the first sync, one only by the second sync."""
+    chosen = ["dedup-no-count", "region-of-the-buyer-first", "dead-keys-stay"]
+    arguments = [argument for name in chosen for argument in ("--only", name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.dbt.mutation", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 / 3 caught" in done.stdout
+    assert "by every_payment_is_counted_once" in done.stdout
+    assert "by TestFirstRun.test_orders" in done.stdout
+    assert "by TestSecondSync." in done.stdout
