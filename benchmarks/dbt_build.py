@@ -26,7 +26,7 @@ from stack import bigquery, settings
 from stack.settings import ROOT, Settings
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# Issue targets, printed beside what was measured: a full build over its statements, an incremental one over a full one.
+# What is aimed at, printed beside what was measured: a full build over its statements, an incremental one over a full one.
 MOST_OVER_STATEMENTS, MOST_OF_FULL = 2.5, 0.30
 Json = dict[str, Any]
 

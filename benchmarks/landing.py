@@ -45,7 +45,7 @@ Json = dict[str, Any]
 RESULTS = Path(__file__).resolve().parent / "results"
 POLL_SECONDS = 0.05
 CHANGED_PERCENT = 1
-# Issue 9's targets.
+# What is aimed at: (comparison, value).
 TARGETS = {
     "initial_rows_per_second": (">=", 80_000),
     "initial_over_floor": ("<=", 2.5),
