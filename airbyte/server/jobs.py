@@ -21,8 +21,8 @@ from stack.settings import ROOT
 
 Json = dict[str, Any]
 START_SECONDS = 30.0
-# A destination ends its load job and drops its temporary table.
-CLEANUP_SECONDS = 15.0
+# A destination ends its jobs and drops its temporary tables.
+CLEANUP_SECONDS = 30.0
 
 
 class Jobs:

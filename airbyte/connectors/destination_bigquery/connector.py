@@ -138,8 +138,12 @@ class Landings:
                 self._fail(name, error)
 
     def close(self) -> None:
-        """Drop what is only temporary, once the commit that runs has ended."""
-        self._committer.shutdown(cancel_futures=True)
+        """Drop what is only temporary. A commit that still runs, because the sync is being cancelled or has failed, is ended first."""
+        self._committer.shutdown(wait=False, cancel_futures=True)
+        if any(not commit.done() for commit in self._commits):
+            for landing in self._landings.values():
+                landing.abort()
+        self._committer.shutdown()
         self._converter.shutdown(cancel_futures=True)
         for landing in self._landings.values():
             landing.close()

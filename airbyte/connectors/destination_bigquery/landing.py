@@ -62,6 +62,7 @@ class Landing:
         self._converter = converter
         self._pending: Future[None] | None = None
         self._jobs: list[bigquery.LoadJob] = []
+        self._statement_job: bigquery.QueryJob | None = None
         self._has_staging = False
 
     def add(self, lines: bytes, number: int) -> None:
@@ -96,6 +97,13 @@ class Landing:
         self.is_committed = True
         self._drop_staging()
         return self._rows
+
+    def abort(self) -> None:
+        """End what BigQuery does for the stream; `commit`, in another thread, then fails soon, unless it has happened."""
+        for job in (*self._jobs, *filter(None, (self._statement_job,))):
+            if job.state != "DONE":
+                with contextlib.suppress(GoogleAPIError, requests.RequestException):
+                    job.cancel(retry=CLOSE, timeout=CLOSE_SECONDS)
 
     def close(self) -> None:
         """Drop what is only temporary; what cannot be dropped now, the next sync sweeps. May be called again; not while a conversion runs."""
@@ -201,6 +209,7 @@ class Landing:
 
     def _run(self, statement: str) -> Iterable[bigquery.Row]:
         job = self._client.query(statement, job_id_prefix=self._job_prefix, retry=RETRY, job_retry=None)
+        self._statement_job = job
         rows: Iterable[bigquery.Row] = job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
         return rows
 
