@@ -16,6 +16,4 @@ adapter = SimpleNamespace(dispatch=_dispatch, get_relation=lambda *_: "intermedi
 dbt = SimpleNamespace(type_numeric=lambda: "numeric")
 model = SimpleNamespace(columns={})
 target = SimpleNamespace(database="project")
-this = "project.dataset.this"
-load_relation = lambda relation: relation  # noqa: E731
 globals()["return"] = lambda value: value
