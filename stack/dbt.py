@@ -28,6 +28,7 @@ STEPS = {
     "heavy-gate": ("test", "heavy"),
     "marts": ("build", "marts"),
     "build": ("build", "whole"),
+    "models": ("build", "models"),
     "unit-tests": ("test", "unit-tests"),
 }
 TARGETS = ("bigquery", "spark")
@@ -144,7 +145,11 @@ def _open_and_run_on_spark(current: Settings, full_refresh: bool) -> int:
 def main() -> int:
     """Run the step named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m stack.dbt", description=__doc__)
-    parser.add_argument("step", choices=STEPS, help="a layer; `build`: the whole project; `unit-tests`: the rules")
+    parser.add_argument(
+        "step",
+        choices=STEPS,
+        help="a layer; `build`: the whole project; `models`: the same without tests; `unit-tests`: the rules",
+    )
     parser.add_argument("--target", choices=TARGETS, default="bigquery", help="where it is built (default: bigquery)")
     parser.add_argument("--full-refresh", action="store_true", help="rebuild incremental models from raw")
     arguments = parser.parse_args()

@@ -98,13 +98,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def warehouse(emulator: Settings, project: Path) -> Settings:
+def warehouse(empty_warehouse: Settings, project: Path) -> Settings:
     """A warehouse with the seed and every view."""
-    raw_tables.replace(bigquery.client(emulator), histories.packed([play(0, 0, until=0)], seed=0, night=0))
+    raw_tables.replace(bigquery.client(empty_warehouse), histories.packed([play(0, 0, until=0)], seed=0, night=0))
     assert (
-        failures(invoke(emulator, project, "build", "--exclude", "resource_type:test", "resource_type:unit_test")) == {}
+        failures(
+            invoke(empty_warehouse, project, "build", "--exclude", "resource_type:test", "resource_type:unit_test")
+        )
+        == {}
     )
-    return emulator
+    return empty_warehouse
 
 
 def cuts(seed: int) -> list[int]:

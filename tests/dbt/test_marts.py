@@ -38,9 +38,9 @@ def land(settings: Settings, tables: scenario.Tables) -> None:
 
 
 @pytest.fixture(scope="module")
-def warehouse(emulator: Settings) -> Warehouse:
+def warehouse(empty_warehouse: Settings) -> Warehouse:
     """Rows of a query, as tuples of text; money without a cent more or less than it says."""
-    client = bigquery.client(emulator)
+    client = bigquery.client(empty_warehouse)
 
     return lambda sql: as_text(bigquery.query(client, sql))
 
