@@ -25,7 +25,7 @@ from tests.dbt import histories, oracle, raw_tables
 from tests.dbt.histories import SYNCS, Universe
 from tests.dbt.invocation import failures, invoke
 
-EXAMPLES = 3
+EXAMPLES = 2
 UNIVERSES = 120
 LAYERS = ("intermediate", "marts", "quarantine")
 # Views are made once: only what stores rows can be behind.
