@@ -31,6 +31,8 @@ STEPS = {
     "models": ("build", "models"),
     "unit-tests": ("test", "unit-tests"),
 }
+# The steps of one run of the DAG; the others are for people and tests, and judge the same tables again.
+LAYERS = ("staging", "heavy", "heavy-gate", "marts")
 TARGETS = ("bigquery", "spark")
 BAD = ("error", "fail", "runtime error")
 

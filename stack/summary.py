@@ -134,7 +134,7 @@ def of_run(settings: Settings, run_id: str, seconds: dict[str, float], ledger_fi
 
 def _tests(settings: Settings) -> str:
     passed = warned = 0
-    for step in dbt.STEPS:
+    for step in dbt.LAYERS:
         try:
             outcome: dict[str, Any] = json.loads(dbt.results_path(settings, step).read_text())
         except OSError:
