@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from airbyte.connections.api import Airbyte
 from source import load
 from stack import airbyte as server
 from stack import bigquery
-from stack import postgres as postgres_service
 from stack.settings import Settings
+from tests.source_database import emptied
 
 
 @pytest.fixture
@@ -20,21 +19,14 @@ def marketplace(request: pytest.FixtureRequest, postgres: Settings, emulator: Se
     """The schema and some thousand rows, or those of the scale that is the fixture's parameter; raw is empty."""
     scale = getattr(request, "param", "0.01")
     ledger = emulator.local_dir / "ledger.json"
-    with psycopg.connect(postgres.admin_dsn) as connection:
-        connection.execute(
-            "drop schema if exists source_admin cascade; drop schema public cascade; create schema public"
-        )
+    emptied(postgres)
     assert load.main(["--scale", scale, "--dsn", postgres.admin_dsn, "--ledger", str(ledger)]) == 0
-    postgres_service.grant_reader(postgres)
     bq = bigquery.client(emulator)
     bigquery.create_datasets(bq, emulator.bigquery_location)
     yield emulator
     for table in bq.list_tables("raw"):
         bq.delete_table(table)
-    with psycopg.connect(postgres.admin_dsn) as connection:
-        connection.execute(
-            "drop schema if exists source_admin cascade; drop schema public cascade; create schema public"
-        )
+    emptied(postgres)
 
 
 @pytest.fixture(scope="session")

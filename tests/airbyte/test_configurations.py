@@ -15,16 +15,18 @@ from airbyte.connectors.protocol import ConfigError, TransientError
 from airbyte.connectors.source_postgres.connector import SourcePostgres
 from airbyte.server import programs
 from stack.settings import Settings
+from tests.source_database import emptied
 
 
 @pytest.fixture(scope="module")
 def strangers(postgres: Settings) -> Iterator[Settings]:
     """A table that the user `stranger` may not read."""
+    emptied(postgres)
     with psycopg.connect(postgres.admin_dsn, autocommit=True) as db:
-        db.execute("drop schema public cascade; create schema public; drop role if exists stranger")
-        db.execute("create role stranger login password 'stranger_secret'")
+        db.execute("drop role if exists stranger; create role stranger login password 'stranger_secret'")
         yield postgres
-        db.execute("drop schema public cascade; create schema public; drop role stranger")
+        emptied(postgres)
+        db.execute("drop role stranger")
 
 
 def said(connector: Any, definition: programs.Definition, config: dict[str, Any], where: str) -> str:

@@ -14,6 +14,7 @@ from programs import SOURCE, Connection, configured, destination_config, message
 
 from stack import bigquery
 from stack.settings import Settings
+from tests.source_database import emptied
 
 SCHEMA = """
 create table things (
@@ -33,11 +34,11 @@ UTC = datetime.UTC
 
 @pytest.fixture
 def db(postgres: Settings) -> Iterator[psycopg.Connection[Any]]:
+    emptied(postgres)
     with psycopg.connect(postgres.admin_dsn, autocommit=True) as connection:
-        connection.execute("drop schema public cascade; create schema public")
         connection.execute(SCHEMA)
         yield connection
-        connection.execute("drop schema public cascade; create schema public")
+    emptied(postgres)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from faults import syncs
 
 from stack import bigquery
-from stack import postgres as postgres_service
 from stack.settings import Settings
+from tests.source_database import emptied
 
 Db = psycopg.Connection[Any]
 DATASET = "drift"
@@ -33,12 +33,11 @@ def api(airbyte_server: Settings) -> Iterator[httpx.Client]:
 @pytest.fixture
 def db(postgres: Settings, emulator: Settings) -> Iterator[Db]:
     """Two tables, and the pipeline's role that may read what comes."""
+    emptied(postgres)
     with psycopg.connect(postgres.admin_dsn, autocommit=True) as connection:
-        connection.execute("drop schema public cascade; create schema public")
-        postgres_service.grant_reader(postgres)
         connection.execute(ORDERS)
         yield connection
-        connection.execute("drop schema public cascade; create schema public")
+    emptied(postgres)
     bigquery.client(emulator).delete_dataset(DATASET, delete_contents=True, not_found_ok=True)
 
 

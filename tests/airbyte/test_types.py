@@ -16,6 +16,7 @@ from programs import SOURCE, Connection, configured, destination_config, source_
 
 from stack import bigquery
 from stack.settings import Settings
+from tests.source_database import emptied
 
 COLUMNS = [f"c{number}" for number in range(len(VALUES))]
 
@@ -27,8 +28,8 @@ def landed(
     """The values, a column each, after two syncs in one row: {"landed": the row, "text": its JSON columns' text, "changes": {column: reason}}."""
     columns = ", ".join(f"{name} {kind}" for name, (kind, _, _) in zip(COLUMNS, VALUES, strict=True))
     values = ", ".join(f"{value}" for _, value, _ in VALUES)
+    emptied(postgres)
     with psycopg.connect(postgres.admin_dsn, autocommit=True) as db:
-        db.execute("drop schema public cascade; create schema public")
         db.execute(TYPES.encode())
         db.execute(f"create table odd (id int primary key, {columns})".encode())
         db.execute(f"insert into odd values (1, {values})".encode())
@@ -49,8 +50,7 @@ def landed(
     changes = {change["field"]: change["reason"] for change in row["_airbyte_meta"]["changes"]}
     yield {"landed": row, "text": text, "changes": changes}
     bq.delete_dataset("odd", delete_contents=True)
-    with psycopg.connect(postgres.admin_dsn, autocommit=True) as db:
-        db.execute("drop schema public cascade; create schema public")
+    emptied(postgres)
 
 
 @pytest.mark.parametrize(
