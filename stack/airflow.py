@@ -185,9 +185,10 @@ class Api:
         """The run's task instances: task_id, state, start_date, duration (seconds), try_number."""
         return list(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"])
 
-    def active_runs(self, dag_id: str) -> list[str]:
-        """Ids of the runs that are queued or running."""
-        runs = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]
+    def active_runs(self, dag_id: str, *states: str) -> list[str]:
+        """Ids of the runs in one of the states; of those that are queued or running when none is named."""
+        wanted = "&".join(f"state={state}" for state in states or ("queued", "running"))
+        runs = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns?{wanted}")["dag_runs"]
         return [run["dag_run_id"] for run in runs]
 
     def fail_run(self, dag_id: str, run_id: str) -> None:

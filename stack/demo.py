@@ -209,13 +209,12 @@ def _run_dag(settings: Settings, engine: str, timer: Timer) -> tuple[str, str, l
 def _follow(api: airflow.Api, run_id: str, timer: Timer) -> tuple[str, str, list[dict[str, Any]]]:
     seen: set[str] = set()
     shown = ""
-    waiting: list[str] = []
     while True:
         state = api.run(airflow.DAG_ID, run_id)["state"]
-        if state == "queued" and not waiting:
-            waiting = [other for other in api.active_runs(airflow.DAG_ID) if other != run_id]
-            if waiting:
-                print(f"  waiting for {', '.join(waiting)}, which runs already", flush=True)
+        if state == "queued":
+            for other in api.active_runs(airflow.DAG_ID, "running"):
+                print(f"  first {other}, which runs already:", flush=True)
+                _follow(api, other, Timer())
         tasks = api.tasks(airflow.DAG_ID, run_id)
         for task in sorted(tasks, key=lambda t: t["end_date"] or ""):
             if task["state"] in ("success", "failed") and task["task_id"] not in seen:

@@ -46,8 +46,8 @@ def command(task_id: str, arguments: str, **kwargs: object) -> BashOperator:
 with DAG(
     dag_id="marketplace_elt_pipeline",
     doc_md=DOC,
-    # Without a start date, `run_immediately=False` means that unpausing starts nothing.
-    schedule=CronTriggerTimetable("0 3 * * *", timezone="UTC", run_immediately=False),
+    # Without a start date, this means that unpausing starts nothing; `False` would, up to 2.4 hours after three o'clock.
+    schedule=CronTriggerTimetable("0 3 * * *", timezone="UTC", run_immediately=datetime.timedelta(0)),
     catchup=False,
     max_active_runs=1,
     tags=["marketplace"],

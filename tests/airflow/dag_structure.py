@@ -3,13 +3,29 @@
 import json
 import sys
 import time
+from unittest import mock
 
+import pendulum
 from airflow.dag_processing.dagbag import DagBag
+from airflow.timetables import trigger
+from airflow.timetables.base import TimeRestriction
 
 # As the DAG processor does for the folder of a bundle.
 sys.path.insert(0, sys.argv[1])
 started = time.monotonic()
 bag = DagBag(sys.argv[1])
+HALF_PAST_THREE = pendulum.datetime(2026, 3, 1, 3, 30)
+
+
+def first_run(dag: object) -> str | None:
+    """When the schedule starts a DAG that is unpaused at 03:30 for the first time."""
+    with mock.patch.object(trigger, "utcnow", lambda: HALF_PAST_THREE):
+        info = dag.timetable.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(None, None, dag.catchup)
+        )
+    return info and info.run_after.isoformat()
+
+
 structure = {
     dag.dag_id: {
         "tasks": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
@@ -17,6 +33,7 @@ structure = {
             task.task_id: task.trigger_rule.value for task in dag.tasks if task.trigger_rule.value != "all_success"
         },
         "params": sorted(dag.params),
+        "first_run": first_run(dag),
         "doc": bool(dag.doc_md),
         "unnotified": [t.task_id for t in dag.tasks if not t.on_failure_callback or not t.on_success_callback],
     }

@@ -56,6 +56,10 @@ def test_the_pipelines_wiring(dags: dict) -> None:
     }
 
 
+def test_unpausing_starts_nothing_before_the_next_three_o_clock(dags: dict) -> None:
+    assert dags["dags"][PIPELINE]["first_run"] == "2026-03-02T03:00:00+00:00"
+
+
 def test_only_the_join_accepts_a_skipped_branch(dags: dict) -> None:
     assert dags["dags"][PIPELINE]["triggers"] == {"intermediate_gate": "none_failed_min_one_success"}
 
