@@ -1,7 +1,11 @@
-"""The BigQuery emulator with the one field that dbt needs and it lacks. Runs in the emulator's own environment.
+"""The BigQuery emulator with the one field that dbt needs and it lacks, and with the housekeeping of the real one. Runs in the emulator's own environment.
 
 dbt reads the table that a CREATE TABLE AS made from `configuration.query.destinationTable` of the finished job, as the real BigQuery reports it;
 the emulator reports it as `statistics.query.ddlTargetTable` only. An ASGI wrapper copies it on the way out; no client is patched.
+
+The emulator keeps every query's result as a table, and every version of every table, for ever: each call gets slower with each query (measured:
+from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQuery keeps results for a day and versions for a week; here results go after a
+minute, and old versions when it starts.
 """
 
 from __future__ import annotations
@@ -10,9 +14,13 @@ import argparse
 import json
 import os
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+# Milliseconds that a job stays known after it was made.
+JOB_LIFETIME = 24 * 60 * 60 * 1000
 JOB = re.compile(r"/projects/[^/]+/jobs(/[^/]+)?$")
 
 
@@ -75,6 +83,43 @@ def end_unfinished_jobs() -> None:
         store.save(job.replace(status={"state": "DONE", "errorResult": error, "errors": [error]}))
 
 
+def drop_results(lifetime: float) -> None:
+    """Drop the stored results of queries that ended `lifetime` seconds ago or earlier."""
+    from local_bigquery.catalog import tables
+    from local_bigquery.engine import database
+
+    found = database.fetch(
+        "SELECT jobs.project_id, jobs.job_id FROM duckdb_tables() AS stored "
+        "JOIN emulator.jobs AS jobs ON stored.table_name = jobs.project_id || ':' || jobs.job_id "
+        "WHERE stored.database_name = 'emulator' AND stored.schema_name = '_results' AND jobs.state = 'DONE' "
+        "AND CAST(jobs.resource ->> '$.statistics.endTime' AS DOUBLE) <= ?",
+        [(time.time() - lifetime) * 1000],
+    )
+    for project, job in found:
+        tables.delete(project, tables.RESULTS, job)
+
+
+def forget_the_past() -> None:
+    """Forget all but the last version of each table, with its files, and the jobs of days gone by. Only while nobody reads."""
+    from local_bigquery.engine import database
+
+    database.execute("DELETE FROM emulator.jobs WHERE creation_time < ?", [int(time.time() * 1000) - JOB_LIFETIME])
+    for project in database.projects():
+        database.execute(f"CALL ducklake_expire_snapshots({_literal(project)}, older_than => now())")
+        database.execute(f"CALL ducklake_cleanup_old_files({_literal(project)}, cleanup_all => true)")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def keep_house(lifetime: float) -> None:
+    """Drop results as they get old, for as long as the process lives."""
+    while True:
+        time.sleep(lifetime / 10)
+        drop_results(lifetime)
+
+
 def main() -> None:
     """Serve REST and gRPC until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -83,6 +128,8 @@ def main() -> None:
     parser.add_argument("--grpc-port", type=int, default=9060)
     parser.add_argument("--project", required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
+    # A client that reads page by page asks for the next one long before a minute has gone.
+    parser.add_argument("--result-seconds", type=float, default=60, help="how long a query's result is kept")
     arguments = parser.parse_args()
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
 
@@ -107,6 +154,9 @@ def main() -> None:
     settings.default_dataset_id = "raw"
     settings.data_dir = arguments.data_dir / "data"
     end_unfinished_jobs()
+    drop_results(0)
+    forget_the_past()
+    threading.Thread(target=keep_house, args=(arguments.result_seconds,), name="housekeeping", daemon=True).start()
     grpc_server, _ = server.start(arguments.host, arguments.grpc_port)
     uvicorn.run(CtasDestination(app), host=arguments.host, port=arguments.port, access_log=False)
     grpc_server.stop(None)

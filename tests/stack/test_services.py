@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
+import time
+from pathlib import Path
 
 import psycopg
 import pytest
+from google.api_core.exceptions import NotFound
 
 from stack import bigquery
+from stack import emulator as emulator_service
 from stack import postgres as postgres_service
+from stack import settings as stack_settings
 from stack.processes import Process, StackError, require_free_port
 from stack.settings import Settings
+from tests.conftest import free_port
 
 
 def test_the_reader_role_reads_and_cannot_write(postgres: Settings) -> None:
@@ -52,6 +59,41 @@ def test_the_emulator_tells_a_ctas_its_destination_as_bigquery_does(emulator: Se
     job = bigquery.client(emulator).query("create or replace table ops.probe as select 1 as one")
     job.result()
     assert (job.destination.dataset_id, job.destination.table_id) == ("ops", "probe")
+
+
+def test_the_emulator_keeps_neither_results_nor_old_versions_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BIGQUERY_PORT", "BIGQUERY_GRPC_PORT"):
+        monkeypatch.setenv(name, str(free_port()))
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    own = stack_settings.load()
+    process = emulator_service.process(own)
+    process = dataclasses.replace(process, command=[*process.command, "--result-seconds", "1"])
+    process.start(lambda: emulator_service.is_healthy(own), timeout=60)
+    try:
+        client = bigquery.client(own)
+        bigquery.create_datasets(client, own.bigquery_location)
+        answer = client.query("select 1 as one")
+        answer.result()
+        assert client.get_table(answer.destination).num_rows == 1
+        for version in range(3):
+            bigquery.query(
+                client,
+                f"create or replace table ops.versions as select {version} as version, n from unnest(generate_array(1, 100)) as n",
+            )
+        time.sleep(2)
+        with pytest.raises(NotFound):
+            client.get_table(answer.destination)
+        assert len(list(tmp_path.rglob("versions/*.parquet"))) == 3
+        process.stop()
+        process.start(lambda: emulator_service.is_healthy(own), timeout=60)
+        assert len(list(tmp_path.rglob("versions/*.parquet"))) == 1
+        assert bigquery.query(client, "select sum(version) as versions, count(*) as n from ops.versions") == [
+            {"versions": 200, "n": 100}
+        ]
+    finally:
+        process.stop()
 
 
 def test_a_taken_port_names_its_holder_and_the_variable(emulator: Settings) -> None:

@@ -25,12 +25,18 @@ rates as (
 rated as (
     select
         items.*,
+        items._airbyte_extracted_at as _raw_extracted_at,
         orders.order_date,
         rates.fx_rate_date,
         {{ fx_rate_usd('items.currency', 'rates.fx_rate_usd') }} as fx_rate_usd
     from items
     left join orders on items.order_id = orders.order_id
     left join rates on items.currency = rates.currency and orders.order_date = rates.calendar_date
+),
+
+-- The row as it landed, its order's date and the rate: nothing else makes an amount in dollars.
+changed as (
+    {{ select_changed('rated', 'order_item_id', ['_raw_extracted_at', 'order_date', 'fx_rate_date', 'fx_rate_usd']) | indent(4) }}
 ),
 
 converted as (
@@ -44,8 +50,8 @@ converted as (
         {{ to_usd('unit_price', 'fx_rate_usd') }} as unit_price_usd,
         {{ to_usd('total_price', 'fx_rate_usd') }} as total_price_usd,
         fx_rate_usd is null as is_fx_missing,
-        _airbyte_extracted_at as _raw_extracted_at
-    from rated
+        _raw_extracted_at
+    from changed
 )
 
-{{ select_changed('converted', 'order_item_id') }}
+select * from converted

@@ -17,10 +17,16 @@ rates as (
 rated as (
     select
         orders.*,
+        orders._airbyte_extracted_at as _raw_extracted_at,
         rates.fx_rate_date,
         {{ fx_rate_usd('orders.currency', 'rates.fx_rate_usd') }} as fx_rate_usd
     from orders
     left join rates on orders.currency = rates.currency and orders.order_date = rates.calendar_date
+),
+
+-- The row as it landed and its rate: nothing else makes an amount in dollars.
+changed as (
+    {{ select_changed('rated', 'order_id', ['_raw_extracted_at', 'fx_rate_date', 'fx_rate_usd']) | indent(4) }}
 ),
 
 converted as (
@@ -36,8 +42,8 @@ converted as (
         {{ to_usd('discount_amount', 'fx_rate_usd') }} as discount_amount_usd,
         {{ to_usd('total_amount', 'fx_rate_usd') }} as total_amount_usd,
         fx_rate_usd is null as is_fx_missing,
-        _airbyte_extracted_at as _raw_extracted_at
-    from rated
+        _raw_extracted_at
+    from changed
 )
 
-{{ select_changed('converted', 'order_id') }}
+select * from converted
