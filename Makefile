@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test faults mutants up down status dbt-spark day sync bench-landing lint lock clean-data clean credentials
+.PHONY: help install doctor demo test faults mutants up down status dbt-spark day sync bulk-load bench-landing lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -12,6 +12,8 @@ SOURCE_SQL ?=
 SOURCE_DSN ?=
 # Files of tests that run at once.
 WORKERS ?= 2
+# Where bulk-load keeps its Parquet files.
+BULK_DIR ?= .local/bulk/scale-$(or $(SCALE),1)
 export SOURCE_DSN
 # Only the environment file of this checkout, if there is one.
 -include .env
@@ -56,6 +58,9 @@ day: install ## play one business day in the source
 
 sync: install ## land what is new in the source, with progress (the stack must be up)
 	@$(PY) -m airbyte.connections.jobs sync
+
+bulk-load: install ## fill an empty raw with SCALE's marketplace by load jobs, without a Postgres (the stack must be up)
+	@$(PY) -m source.parquet $(BULK_DIR) --scale '$(or $(SCALE),1)' && $(PY) -m airbyte.loaders.bulk $(BULK_DIR)
 
 bench-landing: install ## time landing against its floor (SCALE, default 10); results in benchmarks/results
 	@$(PY) -m benchmarks.landing $(if $(SCALE),--scale '$(SCALE)')

@@ -66,6 +66,8 @@ def _text(value: Any) -> str:
         return (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
+    if isinstance(value, dict | list):
+        return json.dumps(_spelled_alike(value), sort_keys=True)
     if isinstance(value, str) and value.startswith("{"):
         return json.dumps(_spelled_alike(json.loads(value, parse_float=Decimal, parse_int=Decimal)), sort_keys=True)
     return str(value)

@@ -58,7 +58,7 @@ class Landing:
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._size = 0
-        self._rows = 0
+        self.rows = 0
         self._converter = converter
         self._pending: Future[None] | None = None
         self._jobs: list[bigquery.LoadJob] = []
@@ -70,10 +70,17 @@ class Landing:
         if self._file is None:
             self._file = (self._folder / f"{uuid.uuid4().hex}.jsonl").open("wb", buffering=1 << 20)
         self._file.write(lines)
-        self._rows += number
+        self.rows += number
         self._size += len(lines)
         if self._size >= SPILL_BYTES:
             self._load_file()
+
+    def add_parquet(self, path: Path, rows: int) -> None:
+        """Take a file of `rows` rows that are converted already: the stream's columns and Airbyte's, as `parquet.convert` writes them."""
+        self._need_staging()
+        with path.open("rb") as file:
+            self._load(file)
+        self.rows += rows
 
     def finish(self) -> None:
         """Nothing more comes: begin with the last file."""
@@ -86,9 +93,9 @@ class Landing:
         for job in self._jobs:
             job.result(retry=RETRY, timeout=JOB_SECONDS)
         target = self._prepare_target()
-        if self._rows:
+        if self.rows:
             statement = self._statement(target)
-            if statement.is_empty and self._rows > MANY_ROWS and self.stream.destination_sync_mode == APPEND_DEDUP:
+            if statement.is_empty and self.rows > MANY_ROWS and self.stream.destination_sync_mode == APPEND_DEDUP:
                 repeated = next(iter(self._run(statement.repeated_keys())))["n"]
                 statement = dataclasses.replace(statement, is_unique=repeated == 0)
             self._run(statement.text())
@@ -96,7 +103,7 @@ class Landing:
             self._run(f"delete from `{self._target}` where true")
         self.is_committed = True
         self._drop_staging()
-        return self._rows
+        return self.rows
 
     def abort(self) -> None:
         """End what BigQuery does for the stream; `commit`, in another thread, then fails soon, unless it has happened."""
@@ -124,9 +131,7 @@ class Landing:
         self._file.close()
         self._file, self._size = None, 0
         self._wait()
-        if not self._has_staging:
-            self._create_staging()
-            self._has_staging = True
+        self._need_staging()
         self._pending = self._converter.submit(self._convert_and_load, path)
 
     def _wait(self) -> None:
@@ -139,27 +144,34 @@ class Landing:
         with parquet.connect() as engine:
             parquet.convert(engine, lines, target, self.stream, self._columns)
         lines.unlink()
+        with target.open("rb") as file:
+            self._load(file)
+        target.unlink()
+
+    def _load(self, file: IO[bytes]) -> None:
         config = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
             schema=self._staging_schema(),
         )
-        with target.open("rb") as file:
-            job = self._client.load_table_from_file(
+        self._jobs.append(
+            self._client.load_table_from_file(
                 file, self._staging, job_id_prefix=self._job_prefix, job_config=config, timeout=JOB_SECONDS
             )
-        target.unlink()
-        self._jobs.append(job)
+        )
 
     def _staging_schema(self) -> list[bigquery.SchemaField]:
         """BigQuery loads no JSON from Parquet: such columns are text until the last statement."""
         types = {c.name: c.type for c in self._columns} | AIRBYTE_COLUMNS
         return [bigquery.SchemaField(name, "STRING" if kind == "JSON" else kind) for name, kind in types.items()]
 
-    def _create_staging(self) -> None:
+    def _need_staging(self) -> None:
+        if self._has_staging:
+            return
         table = bigquery.Table(self._staging, schema=self._staging_schema())
         table.expires = datetime.datetime.now(datetime.UTC) + leftovers.LIFETIME
         self._client.create_table(table, retry=RETRY)
+        self._has_staging = True
 
     def _drop_staging(self) -> None:
         if self._has_staging:

@@ -1,0 +1,115 @@
+"""`python -m airbyte.loaders.bulk DIR`: the Parquet files of `source.parquet` into an empty raw, by load jobs.
+
+For scale runs, where what is measured begins in raw. The destination's own code makes the tables and the rows visible, one statement a table, so raw is as a
+first sync leaves it; but no sync has run: the connection has no state, and its first sync reads the source anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.cloud import bigquery
+
+from airbyte.connections import description
+from airbyte.connectors.destination_bigquery.landing import Landing
+from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, FULL_REFRESH, INCREMENTAL, OVERWRITE, ConfiguredStream
+from airbyte.connectors.source_postgres.catalog import Column, json_schema
+from source.parquet import MANIFEST
+from source.tables import TYPES
+from stack import settings
+from stack.bigquery import RETRY, client, create_datasets
+
+DATASET = "raw"
+MODES = {
+    "full_refresh_overwrite": (FULL_REFRESH, OVERWRITE),
+    "incremental_append": (INCREMENTAL, APPEND),
+    "incremental_deduped_history": (INCREMENTAL, APPEND_DEDUP),
+}
+# What PostgreSQL calls the generator's types.
+POSTGRES_TYPES = {"money": "numeric", "rating": "numeric", "text[]": "text"}
+
+
+class BulkLoadError(RuntimeError):
+    """Nothing can be loaded; the message says why and what to do."""
+
+
+def streams() -> list[ConfiguredStream]:
+    """The connection's streams, as a first sync is given them."""
+    found = []
+    for stream in description.load().streams:
+        sync_mode, destination_sync_mode = MODES[stream.sync_mode]
+        columns = {
+            name: Column(POSTGRES_TYPES.get(kind, kind), kind.endswith("[]"), 0, 0)
+            for name, kind in TYPES[stream.name].items()
+        }
+        properties = {name: json_schema(column) for name, column in columns.items()}
+        found.append(
+            ConfiguredStream(
+                stream.name, "public", properties, sync_mode, destination_sync_mode, stream.primary_key, 0, 0
+            )
+        )
+    return found
+
+
+def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
+    """Load every table, a line of progress each. Returns {table: rows}. Raises BulkLoadError unless raw is empty and the folder whole."""
+    try:
+        expected = json.loads((folder / MANIFEST).read_text())["rows"]
+    except FileNotFoundError:
+        raise BulkLoadError(
+            f"{folder} holds no marketplace: make one with `python -m source.parquet {folder}`"
+        ) from None
+    for stream in streams():
+        try:
+            rows = bq.get_table(f"{DATASET}.{stream.name}", retry=RETRY).num_rows
+        except NotFound:
+            continue
+        if rows:
+            raise BulkLoadError(f"raw.{stream.name} holds {rows:,} rows already: `make clean-data` begins anew")
+    loaded = {}
+    started = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(1) as converter:
+        for stream in streams():
+            landing = Landing(bq, DATASET, stream, folder, converter)
+            try:
+                for path in sorted((folder / stream.name).glob("*.parquet")):
+                    landing.add_parquet(path, pq.read_metadata(path).num_rows)
+                if landing.rows != expected[stream.name]:
+                    raise BulkLoadError(
+                        f"{folder}/{stream.name} holds {landing.rows:,} of {expected[stream.name]:,} rows: run `source.parquet` again"
+                    )
+                loaded[stream.name] = landing.commit()
+            finally:
+                landing.close()
+            print(f"{stream.name:20} {loaded[stream.name]:>12,} rows {time.monotonic() - started:7.1f} s", flush=True)
+    return loaded
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m airbyte.loaders.bulk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="what `source.parquet` has written")
+    chosen = parser.parse_args(arguments)
+    current = settings.load()
+    bq = client(current)
+    try:
+        create_datasets(bq, current.bigquery_location)
+        rows = sum(load(bq, chosen.folder).values())
+    except (BulkLoadError, GoogleAPIError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(json.dumps({"rows": rows, "reason": f"{rows:,} rows loaded"}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
