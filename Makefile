@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test faults mutants up down status dbt-spark day sync bulk-load bench-landing lint lock clean-data clean credentials
+.PHONY: help install doctor demo test faults mutants up down status dbt-spark day sync bulk-load bench-landing bench-spark lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -64,6 +64,9 @@ bulk-load: install ## fill an empty raw with SCALE's marketplace by load jobs, w
 
 bench-landing: install ## time landing against its floor (SCALE, default 10); results in benchmarks/results
 	@$(PY) -m benchmarks.landing $(if $(SCALE),--scale '$(SCALE)')
+
+bench-spark: install ## time the heavy Spark jobs against their floor and their naive form (SCALE, default 1)
+	@$(PY) -m benchmarks.spark_jobs $(if $(SCALE),--scale '$(SCALE)')
 
 credentials: ## the embedded Airbyte server's client id and secret
 	@$(STACK) credentials

@@ -13,22 +13,17 @@ Wall seconds. Prints the ten slowest nodes of the full build and writes results/
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
+from benchmarks.deployment import RESULTS, Json, machine, save
 from stack import bigquery, settings
 from stack.settings import ROOT, Settings
 
-RESULTS = Path(__file__).resolve().parent / "results"
 # What is aimed at, printed beside what was measured: a full build over its statements, an incremental one over a full one.
 MOST_OVER_STATEMENTS, MOST_OF_FULL = 2.5, 0.30
-Json = dict[str, Any]
 
 
 def run(*arguments: str) -> float:
@@ -101,15 +96,14 @@ def main() -> int:
     parser.add_argument("--day", action="store_true", help="play a business day and measure the build after it")
     chosen = parser.parse_args()
     result = measure(settings.load(), chosen.day)
-    result |= {"scale": chosen.scale, "cores": os.cpu_count(), "date": datetime.datetime.now(datetime.UTC).isoformat()}
+    result = {"scale": chosen.scale, "machine": machine()} | result
     print(f"full build over its statements   {result['full_over_statements']:5.2f}   (at most {MOST_OVER_STATEMENTS})")
     for step, share in result["incremental_of_full"].items():
         print(f"{step + ' of a full build':32} {share:5.2f}   (at most {MOST_OF_FULL})")
     print("slowest nodes of the full build:")
     for name, value in result["slowest"].items():
         print(f"  {name:60} {value:6.1f} s")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"dbt_build_scale_{chosen.scale}.json").write_text(json.dumps(result, indent=1) + "\n")
+    save(result, RESULTS / f"dbt_build_scale_{chosen.scale}.json")
     return 0
 
 

@@ -9,25 +9,17 @@ ports, in a folder that goes at the end. Seconds are wall time seen by a client 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import re
-import shutil
-import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import httpx
-import psutil
 import psycopg
 from google.cloud import bigquery as google
 from psycopg import sql
@@ -36,13 +28,12 @@ from airbyte.connections import apply
 from airbyte.connections.description import load as load_description
 from airbyte.connectors.destination_bigquery.columns import columns as bigquery_columns
 from airbyte.connectors.source_postgres import catalog
+from benchmarks.deployment import RESULTS, Json, deployment, machine, save, verdicts
 from source import load as source_load
-from stack import airbyte, bigquery, emulator, postgres, settings
+from stack import airbyte, bigquery, emulator, postgres
 from stack.airflow import airbyte_credentials
 from stack.settings import Settings
 
-Json = dict[str, Any]
-RESULTS = Path(__file__).resolve().parent / "results"
 POLL_SECONDS = 0.05
 CHANGED_PERCENT = 1
 # What is aimed at: (comparison, value).
@@ -55,33 +46,6 @@ TARGETS = {
     "source_megabytes": ("<=", 300),
     "destination_megabytes": ("<=", 300),
 }
-
-
-@contextmanager
-def deployment() -> Iterator[Settings]:
-    """A stack of the benchmark's own; everything is gone at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="marketplace-elt-benchmark-"))
-    names = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
-    os.environ |= {"LOCAL_DIR": str(folder)} | {name: str(_free_port()) for name in names}
-    for name in ("SOURCE_DSN", "AIRBYTE_URL", "AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET"):
-        os.environ.pop(name, None)
-    current = settings.load()
-    try:
-        postgres.start(current)
-        emulator.start(current)
-        airbyte.start(current)
-        yield current
-    finally:
-        for service in (airbyte, emulator, postgres):
-            service.stop(current)
-        postgres.remove(current)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def floor(current: Settings) -> Json:
@@ -225,15 +189,6 @@ def figures(runs: list[Json]) -> Json:
     }
 
 
-def verdicts(measured: Json) -> dict[str, str]:
-    """{figure: "met" or "missed", with the target}."""
-    said = {}
-    for name, (relation, bound) in TARGETS.items():
-        is_met = measured[name] >= bound if relation == ">=" else measured[name] <= bound
-        said[name] = f"{'met' if is_met else 'missed'} ({relation} {bound:g})"
-    return said
-
-
 def main() -> int:
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.landing", description=__doc__)
@@ -242,31 +197,19 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=3, help="how often everything is measured (default 3)")
     parser.add_argument("--quiet", type=int, default=3, help="syncs with nothing new in a run (default 3)")
-    parser.add_argument("--output", type=Path, help="default: benchmarks/results/landing-scale-<scale>.json")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/landing_scale_<scale>.json")
     chosen = parser.parse_args()
-    with deployment() as current:
+    with deployment([postgres, emulator, airbyte]) as current:
         ledger = str(current.local_dir / "ledger.json")
         if source_load.main(["--scale", str(chosen.scale), "--dsn", current.admin_dsn, "--ledger", ledger]):
             return 1
         postgres.grant_reader(current)
         runs = measure(current, chosen.runs, chosen.quiet)
     measured = figures(runs)
-    result = {
-        "scale": chosen.scale,
-        "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cores": os.cpu_count(),
-            "memory_gigabytes": round(psutil.virtual_memory().total / 2**30, 1),
-            "python": platform.python_version(),
-        },
-        "figures": measured,
-        "targets": verdicts(measured),
-        "runs": runs,
-    }
-    output = chosen.output or RESULTS / f"landing-scale-{chosen.scale:g}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({"figures": measured, "targets": result["targets"]}, indent=2))
+    targets = verdicts(measured, TARGETS)
+    result = {"scale": chosen.scale, "machine": machine(), "figures": measured, "targets": targets, "runs": runs}
+    save(result, chosen.output or RESULTS / f"landing_scale_{chosen.scale:g}.json")
+    print(json.dumps({"figures": measured, "targets": targets}, indent=2))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
@@ -37,6 +38,9 @@ def open_session(settings: Settings, app_name: str, shuffle_partitions: int = 8)
 
     submitted = SparkConf().get("spark.master", "local[*]")
     master = settings.spark_master if submitted == "local[*]" else submitted
+    if master.startswith("local"):
+        # Spark starts its Python workers with this variable's program, by default whatever `python3` is.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = (
         SparkSession.builder.appName(app_name)
         .master(master)

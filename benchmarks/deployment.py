@@ -1,0 +1,120 @@
+"""What the benchmarks share: a stack of their own, the machine they ran on, the memory of a process with its children, and where results are kept."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stack import postgres, settings
+from stack.settings import Settings
+
+Json = dict[str, Any]
+RESULTS = Path(__file__).resolve().parent / "results"
+SAMPLE_SECONDS = 0.5
+
+
+@contextmanager
+def deployment(services: Sequence[Any]) -> Iterator[Settings]:
+    """Some of the stack's services, started in this order on free ports, in a folder that goes at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="marketplace-elt-benchmark-"))
+    names = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
+    os.environ |= {"LOCAL_DIR": str(folder)} | {name: str(_free_port()) for name in names}
+    for name in ("SOURCE_DSN", "AIRBYTE_URL", "AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET", "LAKE_URI"):
+        os.environ.pop(name, None)
+    current = settings.load()
+    started: list[Any] = []
+    try:
+        for service in services:
+            started.append(service)
+            service.start(current)
+        yield current
+    finally:
+        for service in reversed(started):
+            service.stop(current)
+        if postgres in started:
+            postgres.remove(current)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class PeakMemory:
+    """A context manager that samples the resident memory of a process and all its descendants; `megabytes` is the most it saw."""
+
+    def __init__(self, pid: int) -> None:
+        """Nothing is sampled before the context is entered."""
+        self.megabytes = 0
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._ended.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            total = 0
+            with suppress(psutil.NoSuchProcess):
+                for process in (self._process, *self._process.children(recursive=True)):
+                    with suppress(psutil.NoSuchProcess):
+                        total += process.memory_info().rss
+            self.megabytes = max(self.megabytes, total >> 20)
+
+
+@contextmanager
+def timed(spent: dict[str, float], name: str) -> Iterator[None]:
+    """Add the body's wall seconds to `spent`."""
+    began = time.monotonic()
+    yield
+    spent[name] = spent.get(name, 0.0) + time.monotonic() - began
+
+
+def machine() -> Json:
+    """When and on what something was measured."""
+    return {
+        "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "memory_gigabytes": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_average": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+    }
+
+
+def verdicts(measured: Json, targets: dict[str, tuple[str, float]]) -> dict[str, str]:
+    """{figure: "met" or "missed", with the target}, of the figures that were measured."""
+    said = {}
+    for name, (relation, bound) in targets.items():
+        if name in measured:
+            is_met = measured[name] >= bound if relation == ">=" else measured[name] <= bound
+            said[name] = f"{'met' if is_met else 'missed'} ({relation} {bound:g})"
+    return said
+
+
+def save(result: Json, path: Path) -> None:
+    """Write a result as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
