@@ -20,6 +20,8 @@ import orjson
 
 FULL_REFRESH, INCREMENTAL = "full_refresh", "incremental"
 OVERWRITE, APPEND, APPEND_DEDUP = "overwrite", "append", "append_dedup"
+# A number in a text of JSON that a double may not hold: sixteen digits, or an exponent of three. Text without one holds none.
+SUSPICIOUS_NUMBER = r"[0-9.]{16}|[0-9][eE][-+]?[0-9]{3}"
 
 Json = dict[str, Any]
 

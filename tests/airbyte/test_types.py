@@ -11,9 +11,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from google.api_core.exceptions import GoogleAPIError
+from google.cloud import bigquery as google
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from odd_values import TYPES, VALUES, Json, Nulled
 from programs import SOURCE, Connection, configured, destination_config, source_config
 
+from airbyte.connectors.destination_bigquery.statements import parsed
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -100,3 +105,37 @@ def test_a_database_in_another_encoding_lands_as_unicode(
     bq.delete_dataset("latin", delete_contents=True)
     with psycopg.connect(postgres.admin_dsn, autocommit=True) as db:
         db.execute("drop database latin")
+
+
+# No text with NUL or half a surrogate pair: JSON columns hold neither.
+_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), _TEXT
+)
+JSON_DOCUMENTS = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4), max_leaves=12
+)
+
+
+def parsed_texts(emulator: Settings, texts: list[str]) -> list[tuple[str, str, str]]:
+    """Each text with what its two ways of being parsed give."""
+    bound = [google.ArrayQueryParameter("texts", "STRING", texts)]
+    rows = bigquery.client(emulator).query(
+        f"select text, to_json_string({parsed('text')}), to_json_string(parse_json(text)) from unnest(@texts) as text",
+        job_config=google.QueryJobConfig(query_parameters=bound),
+    )
+    return [tuple(row.values()) for row in rows.result()]
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(documents=st.lists(JSON_DOCUMENTS, min_size=40, max_size=80))
+def test_json_parsed_the_quick_way_is_the_same_value(emulator: Settings, documents: list[Any]) -> None:
+    texts = [json.dumps(document, ensure_ascii=False) for document in documents]
+    assert [row for row in parsed_texts(emulator, texts) if row[1] != row[2]] == []
+
+
+# The emulator rounds decimals beyond a double either way; from PostgreSQL they come as null with the reason.
+@pytest.mark.parametrize("text", ["12345678901234567890123", '{"a": 12345678901234567890123}', "{"])
+def test_what_json_cannot_hold_is_refused_either_way(emulator: Settings, text: str) -> None:
+    with pytest.raises(GoogleAPIError):
+        parsed_texts(emulator, [text])

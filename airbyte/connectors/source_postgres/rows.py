@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from airbyte.connectors.protocol import ConfiguredStream
+from airbyte.connectors.protocol import SUSPICIOUS_NUMBER, ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column
 
 # A record is read as one piece, escaped: BigQuery loads rows of 100 MB at most, this destination records of 16 MB.
 MAXIMUM_FIELD_BYTES = 5 << 20
 TOO_LARGE, NOT_REPRESENTABLE = "SOURCE_FIELD_SIZE_LIMITATION", "SOURCE_SERIALIZATION_ERROR"
 
-# Sixteen digits may be more than a double holds; an exponent of three digits may be.
-_SUSPICIOUS_NUMBER = r"[0-9.]{16}|[0-9][eE][-+]?[0-9]{3}"
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
 _SURROGATES = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -103,7 +101,7 @@ def _problem(name: str, column: Column) -> sql.Composed | None:
     if column.may_hold_wide_numbers:
         test = _WIDE.format(
             text=text,
-            suspicious=sql.Literal(_SUSPICIOUS_NUMBER),
+            suspicious=sql.Literal(SUSPICIOUS_NUMBER),
             string=sql.Literal(_STRING),
             number=sql.Literal(_NUMBER),
         )
