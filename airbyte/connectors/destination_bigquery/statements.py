@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from airbyte.connectors.destination_bigquery.columns import DELETED_AT
@@ -53,7 +53,16 @@ class Statement:
 
     @property
     def _rows(self) -> str:
-        values = {name: parsed(f"`{name}`") if kind == "JSON" else f"`{name}`" for name, kind in self.types.items()}
+        """The staged rows in the target's types, for an INSERT."""
+        return self._rows_by(parsed)
+
+    @property
+    def _merged_rows(self) -> str:
+        """The same for a MERGE, in which the emulator knows no named argument."""
+        return self._rows_by("parse_json({})".format)
+
+    def _rows_by(self, parse: Callable[[str], str]) -> str:
+        values = {name: parse(f"`{name}`") if kind == "JSON" else f"`{name}`" for name, kind in self.types.items()}
         # Nearly every row has the same; parsing it anew for each would cost more than most columns.
         clean = clean_meta(self.stream)
         values["_airbyte_meta"] = f"if(`_airbyte_meta` = '{clean}', json '{clean}', parse_json(`_airbyte_meta`))"
@@ -69,7 +78,7 @@ class Statement:
     def _overwrite(self) -> str:
         inserted = ", ".join(f"s.`{name}`" for name in self.types)
         return (
-            f"merge into `{self.target}` as t using ({self._rows}) as s on false when not matched by source then delete "
+            f"merge into `{self.target}` as t using ({self._merged_rows}) as s on false when not matched by source then delete "
             f"when not matched then insert ({self._names}) values ({inserted})"
         )
 
@@ -81,7 +90,8 @@ class Statement:
         assignments = ", ".join(f"`{name}` = {value}" for name, value in assigned.items())
         inserted = ", ".join(f"s.`{name}`" for name in self.types)
         # A source may send a key more than once; the last version wins.
-        newest = self._rows if self.is_unique else self._newest_of(f"{self._rows} where true")
+        rows = self._rows if self.is_empty else self._merged_rows
+        newest = rows if self.is_unique else self._newest_of(f"{rows} where true")
         if self.is_empty:
             return f"insert into `{self.target}` ({self._names}) {newest}"
         return (
