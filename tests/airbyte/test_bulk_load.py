@@ -11,6 +11,7 @@ import pytest
 from airbyte.connections import description
 from airbyte.loaders import bulk
 from source import parquet
+from source.tables import TYPES
 from stack import bigquery
 from stack.settings import Settings
 from tests.airbyte.programs import SOURCE, Connection, configured, destination_config, source_config
@@ -87,10 +88,11 @@ def test_raw_is_what_a_first_sync_makes_of_the_same_marketplace(
 
 
 def without_airbyte(tables: dict) -> dict:
-    """The rows without the columns that differ with every sync."""
+    """The rows of the source's tables without the columns that differ with every sync."""
     return {
         name: sorted(tuple(value for value in row if not value.startswith("_airbyte_")) for row in rows)
         for name, rows in tables.items()
+        if name in TYPES
     }
 
 
@@ -103,4 +105,4 @@ def test_a_folder_that_is_not_whole_loads_nothing_of_that_table(
     assert bulk.main([str(tmp_path)]) == 1
     assert "users holds 0 of 100 rows: run `source.parquet` again" in capsys.readouterr().err
     names = [table.table_id for table in bigquery.client(emulator).list_tables("raw")]
-    assert names == []
+    assert "users" not in names
