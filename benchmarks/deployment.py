@@ -7,10 +7,8 @@ import json
 import os
 import platform
 import shutil
-import socket
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import psutil
 
 from stack import postgres, settings
+from stack.processes import free_port
 from stack.settings import Settings
 
 Json = dict[str, Any]
@@ -31,7 +30,7 @@ def deployment(services: Sequence[Any]) -> Iterator[Settings]:
     """Some of the stack's services, started in this order on free ports, in a folder that goes at the end."""
     folder = Path(tempfile.mkdtemp(prefix="marketplace-elt-benchmark-"))
     names = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
-    os.environ |= {"LOCAL_DIR": str(folder)} | {name: str(_free_port()) for name in names}
+    os.environ |= {"LOCAL_DIR": str(folder)} | {name: str(free_port()) for name in names}
     for name in ("SOURCE_DSN", "AIRBYTE_URL", "AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET", "LAKE_URI"):
         os.environ.pop(name, None)
     current = settings.load()
@@ -47,12 +46,6 @@ def deployment(services: Sequence[Any]) -> Iterator[Settings]:
         if postgres in started:
             postgres.remove(current)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PeakMemory:
@@ -83,14 +76,6 @@ class PeakMemory:
                     with suppress(psutil.NoSuchProcess):
                         total += process.memory_info().rss
             self.megabytes = max(self.megabytes, total >> 20)
-
-
-@contextmanager
-def timed(spent: dict[str, float], name: str) -> Iterator[None]:
-    """Add the body's wall seconds to `spent`."""
-    began = time.monotonic()
-    yield
-    spent[name] = spent.get(name, 0.0) + time.monotonic() - began
 
 
 def machine() -> Json:

@@ -20,10 +20,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pyspark
+from google.cloud import bigquery as google
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -50,8 +51,6 @@ from spark_jobs.tables import (
     PAYMENTS,
     RAW_EXTRACTED_AT,
     SELLER_TIER_HISTORY,
-    SPARK_TYPES,
-    RawTable,
     ResultTable,
     currency_code,
     is_live,
@@ -90,12 +89,8 @@ CHANGES = {
 }
 
 
-@dataclass(frozen=True)
-class Case:
-    """One job: what each form makes of the lake's tables."""
-
-    name: str
-    forms: dict[str, Callable[[Lake], dict[str, DataFrame]]]
+# What a form of a job makes of the lake's tables: {result: its rows}.
+Form = Callable[[Lake], dict[str, DataFrame]]
 
 
 # The floor: the same bytes in and out.
@@ -103,8 +98,8 @@ class Case:
 
 def _as_read(rows: DataFrame, result: ResultTable, **columns: str) -> DataFrame:
     """`rows` with a result's columns: those named from raw ones, the others of no content."""
-    made = {name: F.expr(columns.get(name, name if name in rows.columns else "null")) for name in result.columns}
-    return rows.select(*(made[name].cast(SPARK_TYPES[kind]).alias(name) for name, kind in result.columns.items()))
+    made = {name: columns.get(name, name if name in rows.columns else "null") for name in result.columns}
+    return result.conform(rows.select(*(F.expr(made[name]).alias(name) for name in made)))
 
 
 def dedup_floor(lake: Lake) -> dict[str, DataFrame]:
@@ -175,7 +170,10 @@ def dedup_ours(lake: Lake) -> dict[str, DataFrame]:
 
 def rates_ours(lake: Lake) -> dict[str, DataFrame]:
     """The job's own functions, over its broadcast calendar."""
-    calendar = F.broadcast(rate_calendar(lake.read(ECB_FX_RATES.lake_name)).cache())
+    return _converted(lake, F.broadcast(rate_calendar(lake.read(ECB_FX_RATES.lake_name)).cache()))
+
+
+def _converted(lake: Lake, calendar: DataFrame) -> dict[str, DataFrame]:
     orders, items = lake.read(ORDERS.lake_name), lake.read(ORDER_ITEMS.lake_name)
     return {
         INT_ORDERS_USD.name: convert_orders(orders, calendar),
@@ -245,16 +243,9 @@ def rates_naive(lake: Lake) -> dict[str, DataFrame]:
             }
         )
 
-    ours, rates._with_rate = rates._with_rate, with_rate
-    try:
-        orders, items = lake.read(ORDERS.lake_name), lake.read(ORDER_ITEMS.lake_name)
-        return {
-            INT_ORDERS_USD.name: convert_orders(orders, calendar),
-            INT_ORDER_ITEMS_USD.name: convert_items(items, orders, calendar),
-            INT_PAYMENTS_USD.name: convert_payments(lake.read(INT_PAYMENTS_DEDUPLICATED.lake_name), calendar),
-        }
-    finally:
-        rates._with_rate = ours
+    # All else of the job stays as it is.
+    with mock.patch.object(rates, "_with_rate", with_rate):
+        return _converted(lake, calendar)
 
 
 def tiers_naive(lake: Lake) -> dict[str, DataFrame]:
@@ -295,28 +286,22 @@ def tiers_naive(lake: Lake) -> dict[str, DataFrame]:
     return {INT_SELLER_TIER_SCD2.name: INT_SELLER_TIER_SCD2.conform(periods)}
 
 
-CASES = (
-    Case("payment_dedup", {"floor": dedup_floor, "ours": dedup_ours, "naive": dedup_naive}),
-    Case("currency_normalization", {"floor": rates_floor, "ours": rates_ours, "naive": rates_naive}),
-    Case("seller_tier_scd2", {"floor": tiers_floor, "ours": tiers_ours, "naive": tiers_naive}),
-)
+JOBS: dict[str, dict[str, Form]] = {
+    "payment_dedup": {"floor": dedup_floor, "ours": dedup_ours, "naive": dedup_naive},
+    "currency_normalization": {"floor": rates_floor, "ours": rates_ours, "naive": rates_naive},
+    "seller_tier_scd2": {"floor": tiers_floor, "ours": tiers_ours, "naive": tiers_naive},
+}
 
 
 def mirror(spark: SparkSession, lake: Lake, bulk_folder: Path) -> None:
     """The lake's mirrors of raw, from the Parquet files that raw would be loaded from, and of the ECB's rates."""
     for table in RAW:
-        rows = spark.read.parquet(str(bulk_folder / table.name)).withColumn(DELETED_AT, F.lit(None).cast("timestamp"))
-        lake.overwrite(table.lake_name, _mirrored(rows, table))
+        rows = spark.read.parquet(str(bulk_folder / table.name)).withColumn(DELETED_AT, F.lit(None))
+        lake.overwrite(table.lake_name, table.conform(rows))
     quotes = spark.createDataFrame(
         list(ecb_fx_rates.published()), "rate_date date, currency string, units_per_eur decimal(38,9)"
     )
-    lake.overwrite(
-        ECB_FX_RATES.lake_name, _mirrored(quotes.withColumn(EXTRACTED_AT, F.lit(None).cast("timestamp")), ECB_FX_RATES)
-    )
-
-
-def _mirrored(rows: DataFrame, table: RawTable) -> DataFrame:
-    return rows.select(*(F.col(name).cast(SPARK_TYPES[kind]).alias(name) for name, kind in table.columns.items()))
+    lake.overwrite(ECB_FX_RATES.lake_name, ECB_FX_RATES.conform(quotes.withColumn(EXTRACTED_AT, F.lit(None))))
 
 
 def checksum(lake: Lake, name: str) -> str:
@@ -335,27 +320,27 @@ def measure_jobs(current: Settings, bulk_folder: Path, repeat: int) -> Json:
             mirror(spark, lake, bulk_folder)
             # What the rates are put on, whichever form is timed.
             lake.overwrite(INT_PAYMENTS_DEDUPLICATED.lake_name, deduplicate(lake.read(PAYMENTS.lake_name)))
-            return {case.name: _measure(spark, lake, case, repeat) for case in CASES}
+            return {job: _measure(spark, lake, job, repeat) for job in JOBS}
     finally:
         spark.stop()
 
 
-def _measure(spark: SparkSession, lake: Lake, case: Case, repeat: int) -> Json:
+def _measure(spark: SparkSession, lake: Lake, job: str, repeat: int) -> Json:
     seconds: dict[str, list[float]] = {form: [] for form in FORMS}
     sums: dict[str, dict[str, str]] = {}
     for number in range(repeat):
-        for form in FORMS[number % 3 :] + FORMS[: number % 3]:
+        for form in FORMS[number % len(FORMS) :] + FORMS[: number % len(FORMS)]:
             began = time.monotonic()
-            tables = case.forms[form](lake)
+            tables = JOBS[job][form](lake)
             for name, rows in tables.items():
                 lake.overwrite(f"benchmark/{form}/{name}", rows)
             seconds[form].append(round(time.monotonic() - began, 2))
             spark.catalog.clearCache()
-            print(f"{case.name:24} {form:6} {seconds[form][-1]:8.1f} s", flush=True)
+            print(f"{job:24} {form:6} {seconds[form][-1]:8.1f} s", flush=True)
             if number == 0:
                 sums[form] = {name: checksum(lake, f"benchmark/{form}/{name}") for name in tables}
     if sums["ours"] != sums["naive"]:
-        raise RuntimeError(f"{case.name}: ours and the naive form differ: {sums}")
+        raise RuntimeError(f"{job}: ours and the naive form differ: {sums}")
     return {"seconds": seconds, "checksums": sums["ours"]}
 
 
@@ -365,18 +350,20 @@ def measure_stage(current: Settings, bulk_folder: Path) -> Json:
     bigquery.create_datasets(bq, current.bigquery_location)
     bulk.load(bq, bulk_folder)
     ecb_fx_rates.load(bq)
-    found = {"full": _submit(current), "nothing_new": _submit(current)}
-    written = {table.name: _modified(bq, table) for table in RESULTS_OF_STAGE}
-    found["nothing_new_again"] = _submit(current)
-    found["nothing_new_again"]["wrote"] = [t.name for t in RESULTS_OF_STAGE if _modified(bq, t) != written[t.name]]
+    found = {"full": _submit(current)}
+    before = _modified(bq)
+    found["nothing_new"] = _submit(current)
+    after = _modified(bq)
+    found["nothing_new"]["wrote"] = [name for name in before if after[name] != before[name]]
     for table, (assignments, rows) in CHANGES.items():
         bigquery.query(bq, f"update raw.{table} set {assignments}, {EXTRACTED_AT} = current_timestamp() where {rows}")
     found["changed"] = _submit(current)
     return found
 
 
-def _modified(bq: object, table: ResultTable) -> str:
-    return str(bq.get_table(f"intermediate.{table.name}").modified)  # type: ignore[attr-defined]
+def _modified(bq: google.Client) -> Json:
+    """{published table: when it was last written}."""
+    return {table.name: bq.get_table(f"intermediate.{table.name}").modified for table in RESULTS_OF_STAGE}
 
 
 def _submit(current: Settings) -> Json:

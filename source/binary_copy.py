@@ -70,8 +70,7 @@ def _field(column: pa.Array, kind: str) -> Field:
 def _fixed(column: pa.Array, kind: str) -> Bytes:
     """Values of one width, as rows by bytes."""
     if kind == "uuid":
-        filled = pc.fill_null(column, b"\x00" * 16)
-        return np.frombuffer(filled.buffers()[1], np.uint8)[filled.offset * 16 :][: len(column) * 16].reshape(-1, 16)
+        return uuid_bytes(column)
     values = pc.fill_null(column.cast(pa.int64()) if kind != "bool" else column.cast(pa.int8()), 0).to_numpy(
         zero_copy_only=False
     )
@@ -80,6 +79,12 @@ def _fixed(column: pa.Array, kind: str) -> Bytes:
     if kind in ("money", "rating"):
         return _numeric(values)
     return _big_endian(values, {"int4": ">i4", "int8": ">i8", "bool": ">i1"}[kind])
+
+
+def uuid_bytes(column: pa.Array) -> Bytes:
+    """Values of 16 bytes as rows by bytes; null as zeros."""
+    filled = pc.fill_null(column, b"\x00" * 16)
+    return np.frombuffer(filled.buffers()[1], np.uint8)[filled.offset * 16 :][: len(column) * 16].reshape(-1, 16)
 
 
 def _numeric(cents: npt.NDArray[np.int64]) -> Bytes:

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from source.binary_copy import uuid_bytes
 from source.generator import DAY, LAST_DAY, Marketplace
 from source.randomness import Randomness
 from source.tables import TYPES
@@ -55,12 +56,8 @@ def landed(rows: pa.Table, table: str, start: int, seed: int) -> pa.Table:
 
 
 def _column(values: pa.Array, kind: str) -> pa.Array:
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
     if kind == "uuid":
-        filled = pc.fill_null(values, b"\x00" * 16)
-        data = np.frombuffer(filled.buffers()[1], np.uint8)[filled.offset * 16 :][: len(filled) * 16]
-        return _uuid_text(data.reshape(-1, 16), values.is_valid() if values.null_count else None)
+        return _uuid_text(uuid_bytes(values), values.is_valid() if values.null_count else None)
     if kind in ("money", "rating"):
         return _numeric(values)
     if kind == "text[]":
@@ -133,15 +130,10 @@ def write(scale: float, seed: int, folder: Path, processes: int) -> None:
     started = time.monotonic()
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+        jobs = [(table, pool.submit(write_file, scale, seed, table, start, path)) for table, start, path in missing]
         for table in TYPES:
-            jobs = [
-                pool.submit(write_file, scale, seed, name, start, path)
-                for name, start, path in missing
-                if name == table
-            ]
-            for job in jobs:
-                job.result()
-            what = f"{time.monotonic() - started:7.1f} s" if jobs else "already there"
+            made = [job.result() for name, job in jobs if name == table]
+            what = f"{time.monotonic() - started:7.1f} s" if made else "already there"
             print(f"{table:20} {marketplace.rows[table]:>12,} rows {what}", flush=True)
 
 

@@ -31,6 +31,10 @@ def _columns(declaration: str) -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
+def _conform(rows: DataFrame, columns: dict[str, str]) -> DataFrame:
+    return rows.select(*(F.col(name).cast(SPARK_TYPES[type_]).alias(name) for name, type_ in columns.items()))
+
+
 @dataclass(frozen=True)
 class RawTable:
     """A table of `raw`: the columns that are read of it, with its key. Mirrored to the lake as `<folder>/<name>`."""
@@ -44,6 +48,10 @@ class RawTable:
     def lake_name(self) -> str:
         """The mirror's place under LAKE_URI."""
         return f"{self.folder}/{self.name}"
+
+    def conform(self, rows: DataFrame) -> DataFrame:
+        """`rows` with exactly this table's columns, in its order and types."""
+        return _conform(rows, self.columns)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class ResultTable:
 
     def conform(self, rows: DataFrame) -> DataFrame:
         """`rows` with exactly this table's columns, in its order and types."""
-        return rows.select(*(F.col(name).cast(SPARK_TYPES[type_]).alias(name) for name, type_ in self.columns.items()))
+        return _conform(rows, self.columns)
 
 
 def _raw(name: str, declaration: str) -> RawTable:

@@ -16,6 +16,7 @@ import os
 import re
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -105,19 +106,19 @@ def forget_the_past() -> None:
 
     database.execute("DELETE FROM emulator.jobs WHERE creation_time < ?", [int(time.time() * 1000) - JOB_LIFETIME])
     for project in database.projects():
-        database.execute(f"CALL ducklake_expire_snapshots({_literal(project)}, older_than => now())")
-        database.execute(f"CALL ducklake_cleanup_old_files({_literal(project)}, cleanup_all => true)")
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        database.execute("CALL ducklake_expire_snapshots(?, older_than => now())", [project])
+        database.execute("CALL ducklake_cleanup_old_files(?, cleanup_all => true)", [project])
 
 
 def keep_house(lifetime: float) -> None:
     """Drop results as they get old, for as long as the process lives."""
     while True:
         time.sleep(lifetime / 10)
-        drop_results(lifetime)
+        try:
+            drop_results(lifetime)
+        except Exception:
+            # A client may have deleted a job meanwhile; the next round takes the rest.
+            traceback.print_exc()
 
 
 def main() -> None:

@@ -187,6 +187,13 @@ def is_listening(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def require_free_port(port: int, service: str, variable: str) -> None:
     """Raise StackError, naming the holder where the system tells it, when `port` is in use."""
     if not is_listening(port):

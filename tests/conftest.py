@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,17 +15,11 @@ import pytest
 from stack import emulator as emulator_service
 from stack import postgres as postgres_service
 from stack import settings as stack_settings
+from stack.processes import free_port
 from stack.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

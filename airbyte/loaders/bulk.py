@@ -19,19 +19,15 @@ from google.cloud import bigquery
 
 from airbyte.connections import description
 from airbyte.connectors.destination_bigquery.landing import Landing
-from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, FULL_REFRESH, INCREMENTAL, OVERWRITE, ConfiguredStream
+from airbyte.connectors.protocol import ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column, json_schema
+from airbyte.server.catalog import SYNC_MODES
 from source.parquet import MANIFEST
 from source.tables import TYPES
 from stack import settings
 from stack.bigquery import RETRY, client, create_datasets
 
 DATASET = "raw"
-MODES = {
-    "full_refresh_overwrite": (FULL_REFRESH, OVERWRITE),
-    "incremental_append": (INCREMENTAL, APPEND),
-    "incremental_deduped_history": (INCREMENTAL, APPEND_DEDUP),
-}
 # What PostgreSQL calls the generator's types.
 POSTGRES_TYPES = {"money": "numeric", "rating": "numeric", "text[]": "text"}
 
@@ -44,7 +40,7 @@ def streams() -> list[ConfiguredStream]:
     """The connection's streams, as a first sync is given them."""
     found = []
     for stream in description.load().streams:
-        sync_mode, destination_sync_mode = MODES[stream.sync_mode]
+        sync_mode, destination_sync_mode = SYNC_MODES[stream.sync_mode]
         columns = {
             name: Column(POSTGRES_TYPES.get(kind, kind), kind.endswith("[]"), 0, 0)
             for name, kind in TYPES[stream.name].items()

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from programs import SOURCE, Connection, configured, destination_config, source_config
 
 from airbyte.connections import description
 from airbyte.loaders import bulk
+from airbyte.server.catalog import SYNC_MODES
 from source import parquet
 from source.tables import TYPES
 from stack import bigquery
 from stack.settings import Settings
-from tests.airbyte.programs import SOURCE, Connection, configured, destination_config, source_config
 from tests.content import content, differences
 
 SCALE = 0.01
@@ -63,7 +64,7 @@ def test_raw_is_what_a_first_sync_makes_of_the_same_marketplace(
     bq = bigquery.client(marketplace)
     synced = Connection(tmp_path, source_config(marketplace), destination_config(marketplace, "synced"), {})
     discovered, _ = synced.call(SOURCE, "discover", config=synced.source)
-    modes = {stream.name: bulk.MODES[stream.sync_mode] for stream in description.load().streams}
+    modes = {stream.name: SYNC_MODES[stream.sync_mode] for stream in description.load().streams}
     synced.catalog = configured(discovered[0]["catalog"]["streams"], modes)
     try:
         synced.sync()

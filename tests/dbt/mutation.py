@@ -32,8 +32,8 @@ import yaml
 
 from stack import bigquery, emulator
 from stack import settings as stack_settings
+from stack.processes import free_port
 from stack.settings import ROOT, Settings
-from tests.conftest import free_port
 from tests.content import content, differences
 from tests.dbt import raw_tables, scenario, test_marts
 from tests.dbt.invocation import failures, invoke

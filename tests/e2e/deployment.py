@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stack import settings as stack_settings
+from stack.processes import free_port
 from stack.settings import ROOT, Settings
-from tests.conftest import free_port
 
 PORTS = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
 ADDRESSES = (

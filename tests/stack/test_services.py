@@ -16,9 +16,8 @@ from stack import bigquery
 from stack import emulator as emulator_service
 from stack import postgres as postgres_service
 from stack import settings as stack_settings
-from stack.processes import Process, StackError, require_free_port
+from stack.processes import Process, StackError, free_port, require_free_port
 from stack.settings import Settings
-from tests.conftest import free_port
 
 
 def test_the_reader_role_reads_and_cannot_write(postgres: Settings) -> None:
