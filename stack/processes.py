@@ -59,7 +59,8 @@ class Process:
 
     def running(self) -> psutil.Process | None:
         """The process that this stack started and that still lives, else None."""
-        return _recorded(self.pid_file)
+        recorded = _recorded(self.pid_file)
+        return None if recorded is None or _is_zombie(recorded) else recorded
 
     def start(self, is_healthy: Callable[[], bool], timeout: float) -> bool:
         """Start unless it runs already, and wait until `is_healthy`.
@@ -132,6 +133,9 @@ class Process:
             psutil.wait_procs([leader], timeout=self.stop_seconds)
         # What the leader started and did not take along (Airflow's scheduler leaves its children behind).
         _end(_session(session) or [p for p in members if p.is_running()])
+        # As long as the leader is a zombie, Postgres takes it for the server that holds the data, and does not start.
+        if recorded := _recorded(self.pid_file):
+            psutil.wait_procs([recorded], timeout=self.stop_seconds)
         self.pid_file.unlink(missing_ok=True)
         return bool(leader or members)
 
@@ -144,14 +148,22 @@ def _recorded_pid(pid_file: Path) -> int | None:
 
 
 def _recorded(pid_file: Path) -> psutil.Process | None:
+    """The process that the file is about, a zombie too; None when it is gone."""
     try:
         record = json.loads(pid_file.read_text())
         process = psutil.Process(int(record["pid"]))
-        if abs(process.create_time() - float(record["created"])) > 0.5 or process.status() == psutil.STATUS_ZOMBIE:
+        if abs(process.create_time() - float(record["created"])) > 0.5:
             return None
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
     return process
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _session(leader: int) -> list[psutil.Process]:

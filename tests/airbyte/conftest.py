@@ -15,17 +15,28 @@ from tests.source_database import emptied
 
 
 @pytest.fixture
-def marketplace(request: pytest.FixtureRequest, postgres: Settings, emulator: Settings) -> Iterator[Settings]:
-    """The schema and some thousand rows, or those of the scale that is the fixture's parameter; raw is empty."""
-    scale = getattr(request, "param", "0.01")
-    ledger = emulator.local_dir / "ledger.json"
-    emptied(postgres)
-    assert load.main(["--scale", scale, "--dsn", postgres.admin_dsn, "--ledger", str(ledger)]) == 0
+def empty_raw(emulator: Settings) -> Iterator[Settings]:
+    """The emulator with a raw dataset without tables, whatever the tests of other rooms have left there."""
     bq = bigquery.client(emulator)
     bigquery.create_datasets(bq, emulator.bigquery_location)
+
+    def empty() -> None:
+        for table in bq.list_tables("raw"):
+            bq.delete_table(table)
+
+    empty()
     yield emulator
-    for table in bq.list_tables("raw"):
-        bq.delete_table(table)
+    empty()
+
+
+@pytest.fixture
+def marketplace(request: pytest.FixtureRequest, postgres: Settings, empty_raw: Settings) -> Iterator[Settings]:
+    """The schema and some thousand rows, or those of the scale that is the fixture's parameter; raw is empty."""
+    scale = getattr(request, "param", "0.01")
+    ledger = empty_raw.local_dir / "ledger.json"
+    emptied(postgres)
+    assert load.main(["--scale", scale, "--dsn", postgres.admin_dsn, "--ledger", str(ledger)]) == 0
+    yield empty_raw
     emptied(postgres)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from google.api_core.exceptions import NotFound
@@ -105,6 +109,27 @@ def test_a_program_that_ends_at_once_is_an_error_with_its_last_words(tmp_path) -
     with pytest.raises(StackError, match="echo ended with status 3: no such thing"):
         process.start(lambda: False, timeout=10)
     assert not process.pid_file.exists()
+
+
+def test_stop_waits_until_a_killed_leader_is_no_zombie_any_more(tmp_path: Path) -> None:
+    """Postgres takes a zombie for the server that holds its data, and does not start."""
+    process = Process("leader", ["sleep", "300"], tmp_path, dict(os.environ))
+    # Its parent kills it, and reaps it by ending a second later.
+    parent = (
+        "import json, subprocess, time, psutil\n"
+        "child = subprocess.Popen(['sleep', '300'], start_new_session=True)\n"
+        "print(json.dumps({'pid': child.pid, 'created': psutil.Process(child.pid).create_time()}), flush=True)\n"
+        "child.kill()\n"
+        "time.sleep(1)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout
+        process.pid_file.write_text(started.stdout.readline())
+        pid = json.loads(process.pid_file.read_text())["pid"]
+        time.sleep(0.2)
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        process.stop()
+        assert not psutil.pid_exists(pid)
 
 
 def test_stop_takes_the_children_along_and_nobody_else(tmp_path) -> None:
