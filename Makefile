@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test faults mutants up down status dbt-spark day sync bulk-load bench-landing bench-spark lint lock clean-data clean credentials
+.PHONY: help install doctor demo test faults mutants up down status dbt-spark dbt-docs day sync bulk-load bench-landing bench-spark lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -52,6 +52,9 @@ status: ## what runs, and how the last run went
 
 dbt-spark: install ## build and test the whole dbt project on Spark and Delta, from what a run landed in raw
 	@$(PY) -m stack.dbt build --target spark
+
+dbt-docs: install ## the dbt project's pages, as one HTML file, of the tables as they are (the stack must be up)
+	@$(PY) -m stack.dbt docs
 
 day: install ## play one business day in the source
 	@$(PY) -m source.day

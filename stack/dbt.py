@@ -2,6 +2,7 @@
 
 The layers are the selectors of dbt/selectors.yml. dbt's own output goes to stderr as it comes; failing nodes are named on lines that start with "error:".
 `build --target spark` builds and tests the whole project on Delta, from raw as it is now (docs/decisions/0004-dbt-on-spark.md).
+`docs` writes the project's own pages, every table and column as it stands in the warehouse, as one HTML file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stack import settings
 from stack.settings import ROOT, Settings
 
 if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
     from pyspark.sql import SparkSession
 
 # step: (dbt command, selector)
@@ -74,23 +76,12 @@ def outcome(results: list[Any]) -> dict[str, Any]:
 
 def run(current: Settings, step: str, full_refresh: bool = False, target: str = "bigquery") -> int:
     """Run one step. Returns 0, or 1 when a model or a test of severity error failed. For `spark` a session must be open: `run_on_spark`."""
-    from dbt.cli.main import dbtRunner
-
     started = time.monotonic()
-    os.environ.update(current.environment())
     command, selector = STEPS[step]
-    project, folder = str(ROOT / "dbt"), _folder(current, target)
-    arguments = [command, "--target", target, "--project-dir", project, "--profiles-dir", project]
-    arguments += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
-    arguments += ["--selector", selector]
+    arguments = [command, "--selector", selector]
     if full_refresh and command != "test":
         arguments.append("--full-refresh")
-    # dbt prints to stdout; the last line of ours must be the outcome alone.
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    answer = dbtRunner().invoke(arguments)
-    sys.stdout.flush()
-    os.dup2(stdout, 1)
+    answer = _invoke(current, target, arguments)
     results = getattr(answer.result, "results", None)
     if answer.exception is not None or results is None:
         print(f"error: dbt {step} on {target}: {answer.exception or 'no result'}", file=sys.stderr)
@@ -105,6 +96,30 @@ def run(current: Settings, step: str, full_refresh: bool = False, target: str = 
     path.write_text(json.dumps(report, indent=1))
     print(json.dumps(report))
     return 0 if answer.success else 1
+
+
+def _invoke(current: Settings, target: str, arguments: list[str]) -> dbtRunnerResult:
+    """Run dbt with its files in the target's folder. It prints to stdout; here that goes to stderr, as our last line must be the outcome alone."""
+    from dbt.cli.main import dbtRunner
+
+    os.environ.update(current.environment())
+    project, folder = str(ROOT / "dbt"), _folder(current, target)
+    places = ["--target", target, "--project-dir", project, "--profiles-dir", project]
+    places += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    answer = dbtRunner().invoke([*arguments, *places])
+    sys.stdout.flush()
+    os.dup2(stdout, 1)
+    return answer
+
+
+def write_docs(current: Settings) -> Path:
+    """The project's pages as one HTML file, with what the warehouse holds now. Raises RuntimeError when dbt cannot write them."""
+    answer = _invoke(current, "bigquery", ["docs", "generate", "--static"])
+    if not answer.success:
+        raise RuntimeError(f"dbt docs: {answer.exception or 'see its output'}")
+    return _folder(current, "bigquery") / "target" / "static_index.html"
 
 
 def run_on_spark(
@@ -149,8 +164,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stack.dbt", description=__doc__)
     parser.add_argument(
         "step",
-        choices=STEPS,
-        help="a layer; `build`: the whole project; `models`: the same without tests; `unit-tests`: the rules",
+        choices=[*STEPS, "docs"],
+        help="a layer; `build`: the whole project; `models`: the same without tests; `unit-tests`: the rules; `docs`: its pages",
     )
     parser.add_argument("--target", choices=TARGETS, default="bigquery", help="where it is built (default: bigquery)")
     parser.add_argument("--full-refresh", action="store_true", help="rebuild incremental models from raw")
@@ -159,6 +174,9 @@ def main() -> int:
         if arguments.step != "build":
             parser.error("the target spark builds the whole project at once: `build --target spark`")
         return _open_and_run_on_spark(settings.load(), arguments.full_refresh)
+    if arguments.step == "docs":
+        print(write_docs(settings.load()))
+        return 0
     return run(settings.load(), arguments.step, arguments.full_refresh)
 
 

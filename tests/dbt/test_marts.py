@@ -6,6 +6,7 @@ The rounds share one warehouse and build on each other, so the file runs as a wh
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import pytest
 from stack import bigquery, dbt
 from stack.settings import ROOT, Settings
 from tests.content import content, differences
+from tests.dbt import metrics as semantic_layer
 from tests.dbt import raw_tables, scenario
 
 pytestmark = pytest.mark.slow
@@ -311,6 +313,72 @@ def documented_queries() -> list[Any]:
 def test_a_documented_query_finds_rows(warehouse: Warehouse, sql: str) -> None:
     """The scenario has every trap, so a query that finds nothing does not find its trap."""
     assert warehouse(sql)
+
+
+@pytest.mark.usefixtures("first_run")
+@pytest.mark.parametrize(
+    ("metrics", "group_by", "by_hand"),
+    [
+        (["gmv"], ["order_id__region"], "select region, sum(gmv_usd) from marts.fct_orders where is_gmv group by 1"),
+        (
+            ["orders"],
+            ["metric_time__month"],
+            "select date_trunc(order_date, month), count(*) from marts.fct_orders where is_gmv group by 1",
+        ),
+        (
+            ["net_gmv"],
+            [],
+            "select sum(gmv_usd) from marts.fct_orders where is_gmv and not is_refunded",
+        ),
+        (
+            ["average_order_value"],
+            ["order_id__region"],
+            """select region, cast(sum(gmv_usd) as float64) / nullif(countif(gmv_usd is not null), 0)
+            from marts.fct_orders where is_gmv group by 1""",
+        ),
+        (
+            ["take_rate"],
+            [],
+            """select cast((select sum(platform_fee_usd) from marts.fct_payment_reconciliation) as float64)
+                / cast(sum(gmv_usd) as float64) from marts.fct_orders where is_gmv""",
+        ),
+        (
+            ["retention"],
+            ["cohort__months_since_first_order"],
+            """select months_since_first_order, cast(sum(customers) as float64) / sum(cohort_customers)
+            from marts.fct_customer_cohorts group by 1""",
+        ),
+    ],
+)
+def test_a_metric_says_what_the_marts_say(
+    emulator: Settings, warehouse: Warehouse, metrics: list[str], group_by: list[str], by_hand: str
+) -> None:
+    target = dbt.results_path(emulator, "marts").parent / "target"
+    found = as_text(semantic_layer.values(bigquery.client(emulator), target, metrics, group_by))
+    assert found
+    assert [_day(row) for row in found] == sorted(map(_day, warehouse(by_hand)), key=str)
+
+
+def _day(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """MetricFlow gives a month as a timestamp."""
+    return tuple(value.removesuffix(" 00:00:00") if isinstance(value, str) else value for value in row)
+
+
+@pytest.mark.usefixtures("first_run")
+def test_the_projects_pages_know_every_table_and_its_columns(emulator: Settings) -> None:
+    with mock.patch.dict(os.environ):
+        page = dbt.write_docs(emulator)
+    catalog = json.loads((page.parent / "catalog.json").read_text())
+    manifest = json.loads((page.parent / "manifest.json").read_text())
+    described = {
+        name: set(node["columns"])
+        for name, node in (manifest["nodes"] | manifest["sources"]).items()
+        if node["resource_type"] in ("model", "seed", "snapshot", "source")
+    }
+    found = {name: set(node["columns"]) for name, node in (catalog["nodes"] | catalog["sources"]).items()}
+    assert set(described) - set(found) == set()
+    assert {name: columns - found[name] for name, columns in described.items() if columns - found[name]} == {}
+    assert "fct_payment_reconciliation" in page.read_text()
 
 
 @pytest.mark.usefixtures("first_run")
