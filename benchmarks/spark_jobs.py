@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -34,9 +35,9 @@ from source import parquet as source_parquet
 from spark_jobs import currency_normalization as rates
 from spark_jobs.currency_normalization import convert_items, convert_orders, convert_payments, rate_calendar
 from spark_jobs.lake import Lake
-from spark_jobs.payment_dedup import deduplicate, event_key
+from spark_jobs.payment_dedup import deduplicate_all, event_key
 from spark_jobs.seller_tier_scd2 import tier_periods
-from spark_jobs.session import open_session
+from spark_jobs.session import JVM_OPTIONS, open_session
 from spark_jobs.tables import (
     DELETED_AT,
     ECB_FX_RATES,
@@ -165,7 +166,7 @@ def tiers_floor(lake: Lake) -> dict[str, DataFrame]:
 
 def dedup_ours(lake: Lake) -> dict[str, DataFrame]:
     """The job's own function."""
-    return {INT_PAYMENTS_DEDUPLICATED.name: deduplicate(lake.read(PAYMENTS.lake_name))}
+    return {INT_PAYMENTS_DEDUPLICATED.name: deduplicate_all(lake.read(PAYMENTS.lake_name))}
 
 
 def rates_ours(lake: Lake) -> dict[str, DataFrame]:
@@ -319,7 +320,7 @@ def measure_jobs(current: Settings, bulk_folder: Path, repeat: int) -> Json:
         with Lake(spark, current.lake_uri) as lake:
             mirror(spark, lake, bulk_folder)
             # What the rates are put on, whichever form is timed.
-            lake.overwrite(INT_PAYMENTS_DEDUPLICATED.lake_name, deduplicate(lake.read(PAYMENTS.lake_name)))
+            lake.overwrite(INT_PAYMENTS_DEDUPLICATED.lake_name, deduplicate_all(lake.read(PAYMENTS.lake_name)))
             return {job: _measure(spark, lake, job, repeat) for job in JOBS}
     finally:
         spark.stop()
@@ -371,9 +372,12 @@ def _submit(current: Settings) -> Json:
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder) / "metrics.json"
         command = [str(Path(sys.executable).with_name("spark-submit")), "--driver-memory", current.spark_driver_memory]
+        command += ["--driver-java-options", JVM_OPTIONS]
         began = time.monotonic()
         process = subprocess.Popen(
             [*command, str(ROOT / "spark_jobs" / "heavy_steps.py"), "--metrics", str(metrics)],
+            # spark-submit looks for Spark beside this Python.
+            env=os.environ | {"PYSPARK_PYTHON": sys.executable},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

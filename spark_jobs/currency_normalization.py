@@ -87,18 +87,15 @@ def convert_items(items: DataFrame, orders: DataFrame, calendar: DataFrame) -> D
     """Live items (`tables.ORDER_ITEMS`) in USD at the rate of their live order's UTC date: INT_ORDER_ITEMS_USD."""
     amounts = ("unit_price", "total_price")
     dates = orders.where(is_live()).select(F.col("id").alias("order_id"), F.to_date("created_at").alias("order_date"))
-    rows = (
-        items.where(is_live())
-        .join(dates, on="order_id", how="left")
-        .select(
-            F.col("id").alias("order_item_id"),
-            "order_id",
-            currency_code(),
-            "order_date",
-            *amounts,
-            F.col(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
-        )
+    rows = items.where(is_live()).select(
+        F.col("id").alias("order_item_id"),
+        "order_id",
+        currency_code(),
+        # Narrow before the shuffle.
+        *(F.col(name).cast(AMOUNT).alias(name) for name in amounts),
+        F.col(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
     )
+    rows = rows.join(dates, on="order_id", how="left")
     return INT_ORDER_ITEMS_USD.conform(_in_usd(rows, calendar, "order_date", amounts))
 
 
@@ -158,8 +155,11 @@ def _with_rate(rows: DataFrame, calendar: DataFrame, date_column: str) -> DataFr
 
 
 def _in_usd(rows: DataFrame, calendar: DataFrame, date_column: str, amounts: tuple[str, ...]) -> DataFrame:
-    # round() is half away from zero, as BigQuery's.
-    in_usd = {f"{name}_usd": F.round(F.col(name).cast(AMOUNT) * F.col("fx_rate_usd"), 2) for name in amounts}
+    # round() is half away from zero, as BigQuery's. Nearly half of all rows are in dollars, and arithmetic on decimals is dear.
+    in_usd = {
+        f"{name}_usd": F.when(F.col("currency") == "USD", amount).otherwise(F.round(amount * F.col("fx_rate_usd"), 2))
+        for name, amount in ((name, F.col(name).cast(AMOUNT)) for name in amounts)
+    }
     rated = _with_rate(rows, calendar, date_column)
     return rated.withColumns({**in_usd, "is_fx_missing": F.col("fx_rate_usd").isNull()})
 
@@ -184,12 +184,16 @@ def update(run: Run) -> None:
     def items_of_order(changes: DataFrame) -> DataFrame:
         return of_item(items.join(of_order(changes).distinct(), on="order_id", how="left_semi"))
 
-    scope = job.scope(
+    of_orders = job.scope(
         INT_ORDERS_USD,
         {ORDERS.lake_name: of_order, ECB_FX_RATES.lake_name: _rate_scope(job, INT_ORDERS_USD, calendar, "order_date")},
     )
-    job.store(INT_ORDERS_USD, convert_orders(scope.of(orders.withColumn("order_id", F.col("id"))), calendar), scope)
-    scope = job.scope(
+    job.store(
+        INT_ORDERS_USD,
+        lambda: convert_orders(of_orders.of(orders.withColumn("order_id", F.col("id"))), calendar),
+        of_orders,
+    )
+    of_items = job.scope(
         INT_ORDER_ITEMS_USD,
         {
             ORDER_ITEMS.lake_name: of_item,
@@ -197,16 +201,19 @@ def update(run: Run) -> None:
             ECB_FX_RATES.lake_name: _rate_scope(job, INT_ORDER_ITEMS_USD, calendar, "order_date"),
         },
     )
-    items_in_scope = scope.of(items.withColumn("order_item_id", F.col("id")))
-    job.store(INT_ORDER_ITEMS_USD, convert_items(items_in_scope, orders, calendar), scope)
-    scope = job.scope(
+    job.store(
+        INT_ORDER_ITEMS_USD,
+        lambda: convert_items(of_items.of(items.withColumn("order_item_id", F.col("id"))), orders, calendar),
+        of_items,
+    )
+    of_payments = job.scope(
         INT_PAYMENTS_USD,
         {
             INT_PAYMENTS_DEDUPLICATED.lake_name: lambda changes: changes.select("event_key"),
             ECB_FX_RATES.lake_name: _rate_scope(job, INT_PAYMENTS_USD, calendar, "payment_date"),
         },
     )
-    job.store(INT_PAYMENTS_USD, convert_payments(scope.of(payments), calendar), scope)
+    job.store(INT_PAYMENTS_USD, lambda: convert_payments(of_payments.of(payments), calendar), of_payments)
 
     job.publish(INT_ORDERS_USD, watermark_of=ORDERS)
     job.publish(INT_ORDER_ITEMS_USD, watermark_of=ORDER_ITEMS)

@@ -5,7 +5,7 @@ Each step is one atomic commit and can be repeated, so a run that dies anywhere 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -13,7 +13,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.lake import Lake, Position
+from spark_jobs.lake import Lake, Position, TableState
 from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress
 from spark_jobs.tables import SPARK_TYPES, RawTable, ResultTable
 from spark_jobs.warehouse import IS_DELETED, RawState, Warehouse
@@ -61,8 +61,8 @@ class Job:
         self._run = run
         self._lake = run.lake
         self._name = name
-        self._before: Mapping[str, Position] = run.lake.state(name)
-        self._now: dict[str, Position] = {}
+        self._before: Mapping[str, TableState] = run.lake.state(name)
+        self._now: dict[str, TableState] = {}
         self._published_whole: set[str] = set()
 
     def refresh(self, table: RawTable) -> None:
@@ -75,21 +75,18 @@ class Job:
         with self._run.progress.step(f"raw.{table.name}", READ) as step:
             kept = not self._run.full_refresh and self._lake.holds(name, list(table.columns))
             if kept:
-                mirrored, latest = self._lake.watermark(name)
-                state = self._run.warehouse.raw_state(table, latest)
-                rows = self._load(table, state, latest, whole=False)
-                if rows:
-                    mirrored, _ = self._lake.watermark(name)
-                kept = mirrored == state.rows
+                after = self._known(name).landed_until
+                raw = self._run.warehouse.raw_state(table, after)
+                rows = self._load(table, raw, after, whole=False)
+                kept = self._known(name).rows == raw.rows
                 step.note = "" if kept else "the mirror differed from raw and is made anew"
             if not kept:
                 rows += self._load(table, self._run.warehouse.raw_state(table, None), None, whole=True)
             step.rows = rows
-        self._now[name] = self._lake.position(name)
 
     def read(self, name: str) -> DataFrame:
         """A table of the lake at one version, which counts as read once the job is complete."""
-        return self._lake.read(name, self._position(name))
+        return self._lake.read(name, self._known(name).position)
 
     def scope(self, result: ResultTable, touched: Mapping[str, Touched]) -> Scope:
         """What of `result` the changes of its source tables since the last completed run touch.
@@ -98,30 +95,31 @@ class Job:
             result: the table to bring up to date.
             touched: by source table, how its change feed touches keys (`result.scope` columns) of the result.
         """
-        known = all(self._is_known(name) for name in touched)
+        known = all(self._continues(name) for name in touched)
         if self._run.full_refresh or not known or not self._lake.holds(result.lake_name, list(result.columns)):
             return Scope(everything=True)
         keys = [
-            of_changes(self._lake.changes(name, self._before[name], self._position(name))).select(*result.scope)
+            of_changes(self._changes(name)).select(*result.scope)
             for name, of_changes in touched.items()
-            if self._before[name] != self._position(name)
+            if self._before[name].position != self._known(name).position
         ]
         if not keys:
             return Scope(everything=False)
         distinct = reduce(DataFrame.unionByName, keys).distinct().cache()
         return Scope(everything=False, keys=None if distinct.isEmpty() else distinct)
 
-    def store(self, result: ResultTable, rows: DataFrame, scope: Scope) -> None:
-        """Make the lake's `result` hold exactly `rows` within `scope`, in one commit."""
+    def store(self, result: ResultTable, compute: Callable[[], DataFrame], scope: Scope) -> None:
+        """Make the lake's `result` hold exactly the rows that `compute` returns within `scope`, in one commit."""
         name = result.lake_name
         with self._run.progress.step(result.name, CHANGED) as step:
             if scope.everything:
-                self._lake.overwrite(name, rows)
+                self._lake.overwrite(name, compute())
+                self._now[name] = self._lake.inspect(name)
                 self._published_whole.add(name)
-                step.rows, step.note = self._lake.read(name).count(), "made anew"
+                step.rows, step.note = self._now[name].rows, "made anew"
             elif scope.keys is not None:
                 stored = scope.of(self._lake.read(name)).select(*result.key, F.lit(True).alias("_is_stored"))
-                computed = rows.withColumn("_is_computed", F.lit(True))
+                computed = compute().withColumn("_is_computed", F.lit(True))
                 # A stored key that is not computed any more is gone.
                 source = (
                     computed.join(stored, on=list(result.key), how="full_outer")
@@ -129,11 +127,7 @@ class Job:
                     .select(*result.columns, IS_DELETED)
                     .cache()
                 )
-                step.rows = self._lake.merge(name, source, result.key)
-        if scope.nothing:
-            self._position(name)
-        else:
-            self._now[name] = self._lake.position(name)
+                step.rows = self._merge(name, source, result.key)
 
     def publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         """Bring intermediate.`result` up to the lake's, in one statement: its changes since the last publish, or all of it.
@@ -143,17 +137,16 @@ class Job:
         """
         warehouse, name = self._run.warehouse, result.lake_name
         with self._run.progress.step(result.name, PUBLISHED) as step:
-            _, latest = self._lake.watermark(watermark_of.lake_name)
-            read_until = latest or datetime.now(UTC)
-            stored = self._lake.read(name, self._now[name])
+            read_until = self._known(watermark_of.lake_name).landed_until or datetime.now(UTC)
+            stored = self.read(name)
             if warehouse.rows(result) is None:
                 staged = self._lake.stage(result.name, stored.withColumn(IS_DELETED, F.lit(False)))
                 warehouse.create(result, staged)
                 step.rows, step.note = staged.rows, "table made"
                 return
-            if self._is_known(name) and name not in self._published_whole:
+            if self._continues(name) and name not in self._published_whole:
                 step.rows = self._publish_changes(result, read_until)
-                if warehouse.rows(result) == stored.count():
+                if warehouse.rows(result) == self._known(name).rows:
                     return
             staged = self._lake.stage(result.name, stored.withColumn(IS_DELETED, F.lit(False)))
             warehouse.merge(result, staged, read_until, is_whole=True)
@@ -166,10 +159,9 @@ class Job:
         self._lake.spark.catalog.clearCache()
 
     def _publish_changes(self, result: ResultTable, read_until: datetime) -> int:
-        before, now = self._before[result.lake_name], self._now[result.lake_name]
-        if before == now:
+        if self._before[result.lake_name].position == self._known(result.lake_name).position:
             return 0
-        net = net_changes(self._lake.changes(result.lake_name, before, now), result)
+        net = net_changes(self._changes(result.lake_name), result)
         staged = self._lake.stage(result.name, net)
         if staged.rows:
             self._run.warehouse.merge(result, staged, read_until, is_whole=False)
@@ -183,19 +175,38 @@ class Job:
         landed = self._lake.spark.read.schema(schema).parquet(uri)
         if whole:
             self._lake.overwrite(table.lake_name, landed)
+            self._now[table.lake_name] = TableState(self._lake.position(table.lake_name), rows, state.landed_until)
         elif rows:
-            self._lake.merge(table.lake_name, landed, table.key)
+            self._merge(table.lake_name, landed, table.key, state.landed_until)
         return rows
 
-    def _position(self, name: str) -> Position:
+    def _merge(self, name: str, rows: DataFrame, key: Sequence[str], landed_until: datetime | None = None) -> int:
+        """Merge `rows` and note what the table holds then. Returns the number of rows changed."""
+        before = self._known(name)
+        merged = self._lake.merge(name, rows, key)
+        position = self._lake.position(name)
+        if position == Position(before.position.table_id, before.position.version + 1):
+            held = before.rows + merged.inserted - merged.deleted
+            self._now[name] = TableState(position, held, landed_until)
+        else:  # somebody else's commit came between
+            self._now[name] = self._lake.inspect(name)
+        return merged.rows
+
+    def _known(self, name: str) -> TableState:
+        """The version of a table that this run works with. Its rows are counted only where the last completed run did not."""
         if name not in self._now:
-            self._now[name] = self._lake.position(name)
+            before = self._before.get(name)
+            is_same = before is not None and before.position == self._lake.position(name)
+            self._now[name] = before if before is not None and is_same else self._lake.inspect(name)
         return self._now[name]
 
-    def _is_known(self, name: str) -> bool:
+    def _changes(self, name: str) -> DataFrame:
+        return self._lake.changes(name, self._before[name].position, self._known(name).position)
+
+    def _continues(self, name: str) -> bool:
         """Whether the last completed run read, or published, this very table (and not one made anew at its path since)."""
         before = self._before.get(name)
-        return before is not None and before.table_id == self._position(name).table_id
+        return before is not None and before.position.table_id == self._known(name).position.table_id
 
 
 def net_changes(changes: DataFrame, result: ResultTable) -> DataFrame:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
+from typing import Any
 
 import pyarrow.parquet as pq
 from delta.tables import DeltaTable
@@ -26,8 +28,8 @@ PROPERTIES = {
     "delta.deletedFileRetentionDuration": "interval 90 days",
 }
 ROWS_PER_STAGED_FILE = 1_000_000
-STATE = "state"
-STATE_COLUMNS = "job string, table string, table_id string, version bigint"
+# A folder with a JSON file a job. Not a Delta table: reading one takes longer than a run with nothing new should.
+STATE = "_state"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,29 @@ class Position:
 
     table_id: str
     version: int
+
+
+@dataclass(frozen=True)
+class TableState:
+    """What one version of a table holds: its rows and, of a mirror of raw, the latest `_airbyte_extracted_at` (None when it is empty)."""
+
+    position: Position
+    rows: int
+    landed_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The rows that a merge changed."""
+
+    inserted: int
+    updated: int
+    deleted: int
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.inserted + self.updated + self.deleted
 
 
 class Lake:
@@ -68,9 +93,8 @@ class Lake:
 
     def holds(self, name: str, columns: Sequence[str] = ()) -> bool:
         """Whether there is such a table, and with exactly `columns` when some are given."""
-        if not DeltaTable.isDeltaTable(self.spark, self.uri(name)):
-            return False
-        return not columns or self.read(name).columns == list(columns)
+        snapshot = self._snapshot(name)
+        return snapshot.version() >= 0 and (not columns or list(snapshot.schema().fieldNames()) == list(columns))
 
     def names(self, folder: str) -> list[str]:
         """The Delta tables in a folder of the lake, sorted; none when there is no such folder."""
@@ -84,9 +108,8 @@ class Lake:
 
     def position(self, name: str) -> Position:
         """The table's newest version."""
-        table = self._table(name)
-        version = table.history(1).select("version").collect()[0][0]
-        return Position(table.detail().select("id").collect()[0][0], version)
+        snapshot = self._snapshot(name)
+        return Position(snapshot.metadata().id(), snapshot.version())
 
     def read(self, name: str, position: Position | None = None) -> DataFrame:
         """The table's rows, as of `position` when one is given."""
@@ -106,28 +129,32 @@ class Lake:
             .drop("_commit_timestamp")
         )
 
-    def watermark(self, name: str) -> tuple[int, datetime | None]:
-        """A mirror's rows and its latest `_airbyte_extracted_at` (None when it is empty)."""
+    def inspect(self, name: str) -> TableState:
+        """What the table's newest version holds, by a scan of one column at most."""
+        position = self.position(name)
+        rows = self.read(name, position)
         # As a number: Spark would hand a timestamp over in the machine's own time zone.
-        rows, latest = self.read(name).agg(F.count("*"), F.unix_micros(F.max(EXTRACTED_AT))).collect()[0]
-        return rows, None if latest is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=latest)
+        latest = F.unix_micros(F.max(EXTRACTED_AT)) if EXTRACTED_AT in rows.columns else F.lit(None)
+        count, micros = rows.agg(F.count("*"), latest).collect()[0]
+        landed_until = None if micros is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+        return TableState(position, count, landed_until)
 
     def overwrite(self, name: str, rows: DataFrame) -> None:
         """Make the table exactly `rows`, in one commit."""
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
         writer.options(**PROPERTIES).save(self.uri(name))
 
-    def merge(self, name: str, rows: DataFrame, key: Sequence[str]) -> int:
+    def merge(self, name: str, rows: DataFrame, key: Sequence[str]) -> Merged:
         """Upsert `rows` by `key` in one commit; a row whose IS_DELETED is true (if there is that column) goes.
 
-        A row that is equal already is left alone and is no change. Returns the number of rows changed.
+        A row that is equal already is left alone and is no change.
         """
-        table = self._table(name)
+        table = DeltaTable.forPath(self.spark, self.uri(name))
         columns = [column for column in rows.columns if column != IS_DELETED]
         is_deleted = f"s.{IS_DELETED}" if IS_DELETED in rows.columns else "false"
         same = " and ".join(f"t.`{column}` <=> s.`{column}`" for column in columns)
         values: dict[str, str | Column] = {f"`{column}`": f"s.`{column}`" for column in columns}
-        (
+        metrics = (
             table.alias("t")
             .merge(rows.alias("s"), " and ".join(f"t.`{column}` <=> s.`{column}`" for column in key))
             .whenMatchedDelete(is_deleted)
@@ -135,8 +162,8 @@ class Lake:
             .whenNotMatchedInsert(f"not ({is_deleted})", values)
             .execute()
         )
-        metrics = table.history(1).select("operationMetrics").collect()[0][0]
-        return sum(int(metrics.get(f"numTargetRows{kind}", 0)) for kind in ("Inserted", "Updated", "Deleted"))
+        found = metrics.select("num_inserted_rows", "num_updated_rows", "num_deleted_rows").collect()[0]
+        return Merged(*(count or 0 for count in found))
 
     def staging(self, name: str) -> tuple[fs.FileSystem, str, str]:
         """A new folder for Parquet files: the file system, its path there, and its URI for Spark."""
@@ -153,25 +180,42 @@ class Lake:
         count = sum(pq.read_metadata(file, filesystem=filesystem).num_rows for file in files)
         return Staged(uri, filesystem, files, count)
 
-    def state(self, job: str) -> dict[str, Position]:
+    def state(self, job: str) -> dict[str, TableState]:
         """What the job's last completed run had read and published, by table; empty before the first one."""
-        if not self.holds(STATE):
+        path = f"{self._root}/{STATE}/{job}.json"
+        if self._filesystem.get_file_info(path).type == fs.FileType.NotFound:
             return {}
-        rows = self.read(STATE).where(F.col("job") == job).collect()
-        return {row["table"]: Position(row["table_id"], row["version"]) for row in rows}
+        with self._filesystem.open_input_stream(path) as file:
+            found = json.loads(file.read())
+        return {
+            name: TableState(
+                Position(table["table_id"], table["version"]),
+                table["rows"],
+                datetime.fromisoformat(table["landed_until"]) if table["landed_until"] else None,
+            )
+            for name, table in found.items()
+        }
 
-    def save_state(self, job: str, positions: dict[str, Position]) -> None:
-        """Replace the job's state in one commit."""
-        rows = [(job, table, position.table_id, position.version) for table, position in sorted(positions.items())]
-        (
-            self.spark.createDataFrame(rows, STATE_COLUMNS)
-            .coalesce(1)
-            .write.format("delta")
-            .partitionBy("job")
-            .mode("overwrite")
-            .option("replaceWhere", f"job = '{job}'")
-            .save(self.uri(STATE))
-        )
+    def save_state(self, job: str, tables: dict[str, TableState]) -> None:
+        """Replace the job's state at once."""
+        found = {
+            name: {
+                "table_id": table.position.table_id,
+                "version": table.position.version,
+                "rows": table.rows,
+                "landed_until": table.landed_until.isoformat() if table.landed_until else None,
+            }
+            for name, table in sorted(tables.items())
+        }
+        folder = f"{self._root}/{STATE}"
+        self._filesystem.create_dir(folder)
+        temporary = f"{folder}/{job}.{uuid.uuid4().hex}.tmp"
+        with self._filesystem.open_output_stream(temporary) as file:
+            file.write(json.dumps(found, indent=1).encode())
+        self._filesystem.move(temporary, f"{folder}/{job}.json")
 
-    def _table(self, name: str) -> DeltaTable:
-        return DeltaTable.forPath(self.spark, self.uri(name))
+    def _snapshot(self, name: str) -> Any:
+        """Delta's own view of the table's newest version (version -1: no table), from its log and without a Spark job, which `history` and `detail` need."""
+        jvm: Any = self.spark._jvm
+        delta_log = jvm.org.apache.spark.sql.delta.DeltaLog
+        return delta_log.forTableWithSnapshot(self.spark._jsparkSession, self.uri(name))._2()

@@ -29,6 +29,7 @@ def update(run: Run) -> None:
     job = run.job("mirror_raw")
     for name, key in keys().items():
         job.refresh(RawTable(name, key, run.warehouse.raw_columns(name), folder("raw")))
+    job.complete()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ from spark_jobs.tables import (
 # The total order of an event's rows. Structs compare field by field, nulls first, and `id` ends every tie.
 EVENT_ORDER = ("event_timestamp", "created_at", "id")
 
+# A verdict takes some 200 bytes in each executor's memory.
+MAX_VERDICTS = 1_000_000
+
 
 def event_key() -> Column:
     """The payment event that a raw payment belongs to; one without an event id is its own event."""
@@ -40,39 +43,74 @@ def deduplicate(payments: DataFrame) -> DataFrame:
     Returns:
         `tables.INT_PAYMENTS_DEDUPLICATED`: the first row's identity, the last row's state, first and last by EVENT_ORDER.
     """
-    # Two phases, as few events are replayed: only rows whose event is in twice take the costly grouping of wide rows.
-    # Events are counted by hash, which keeps the broadcast small; a collision only sends two more rows to the grouping.
-    keyed = payments.select(
-        event_key().alias("event_key"),
-        F.xxhash64(event_key()).alias("_hash"),
-        is_live().alias("_is_live"),
-        F.col(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
-        F.struct(*EVENT_ORDER, *(_state(name) for name in _STATE)).alias("_row"),
-    )
-    repeated = F.broadcast(keyed.groupBy("_hash").count().where("count > 1").select("_hash"))
-    alone = (
-        keyed.join(repeated, on="_hash", how="left_anti")
-        .where("_is_live")
-        .select("event_key", _event(F.col("_row"), F.col("_row"), F.lit(1)).alias("_event"), RAW_EXTRACTED_AT)
-    )
-    live_row = F.when(F.col("_is_live"), F.col("_row"))
-    replayed = (
-        keyed.join(repeated, on="_hash", how="left_semi")
-        .groupBy("event_key")
+    row = F.when(is_live(), F.struct(*EVENT_ORDER, *(_state(name) for name in _STATE)))
+    events = (
+        payments.groupBy(event_key().alias("event_key"))
         .agg(
-            F.min(live_row).alias("_first"),
-            F.max(live_row).alias("_last"),
-            F.count(live_row).alias("_rows"),
-            F.max(RAW_EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
+            F.min(row).alias("_first"),
+            F.max(row).alias("_last"),
+            F.count(row).alias("_rows"),
+            F.max(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
         )
         .where("_rows > 0")
         .select(
-            "event_key",
-            _event(F.col("_first"), F.col("_last"), F.col("_rows")).alias("_event"),
-            RAW_EXTRACTED_AT,
+            "*",
+            *(F.col("_last")[name].alias(name) for name in _STATE),
+            F.col("_first")["id"].alias("payment_id"),
+            F.col("_first")["created_at"].alias("created_at"),
+            (F.col("_rows") - 1).alias("duplicate_count"),
+            _seen_at(F.col("_first")).alias("first_seen_at"),
+            _seen_at(F.col("_last")).alias("last_seen_at"),
         )
     )
-    events = alone.unionByName(replayed).select("event_key", "_event.*", RAW_EXTRACTED_AT)
+    return INT_PAYMENTS_DEDUPLICATED.conform(events)
+
+
+def deduplicate_all(payments: DataFrame, max_verdicts: int = MAX_VERDICTS) -> DataFrame:
+    """The same as `deduplicate`, faster for a whole table of which few events are replayed; counts those at once.
+
+    Wide rows are neither shuffled nor sorted: narrow passes find the replayed events and a verdict on each (its last row, and what it takes from the first),
+    which is broadcast to one scan of all rows. More than `max_verdicts` replayed events are too many for that: then every row is grouped.
+    """
+    # By hash, which is small: a collision only makes a verdict on an event that is alone.
+    hashed = F.xxhash64(_event_id()).alias("_hash")
+    has_id = payments.where(_event_id().isNotNull())
+    repeated = has_id.groupBy(hashed).count().where("count > 1").select("_hash").cache()
+    if repeated.count() > max_verdicts:
+        return deduplicate(payments)
+    order = F.when(is_live(), F.struct(*EVENT_ORDER))
+    verdicts = (
+        has_id.withColumn("_hash", hashed)
+        .join(F.broadcast(repeated), on="_hash", how="left_semi")
+        .groupBy(_event_id().alias("event_key"))
+        .agg(
+            F.min(order).alias("_first"),
+            F.max(order).alias("_last"),
+            F.count(order).alias("_rows"),
+            F.max(EXTRACTED_AT).alias("_landed_at"),
+        )
+        .select(
+            "event_key",
+            F.struct("_first", F.col("_last")["id"].alias("last_id"), "_rows", "_landed_at").alias("_verdict"),
+        )
+    )
+    verdict, is_alone = F.col("_verdict"), F.col("_verdict").isNull()
+    first = verdict["_first"]
+    events = (
+        payments.withColumn("event_key", event_key())
+        .join(F.broadcast(verdicts), on="event_key", how="left")
+        .where(F.when(is_alone, is_live()).otherwise(F.col("id") == verdict["last_id"]))
+        .select(
+            "event_key",
+            *(_state(name) for name in _STATE),
+            F.when(is_alone, F.col("id")).otherwise(first["id"]).alias("payment_id"),
+            F.when(is_alone, F.col("created_at")).otherwise(first["created_at"]).alias("created_at"),
+            F.coalesce(verdict["_rows"] - 1, F.lit(0)).alias("duplicate_count"),
+            F.when(is_alone, _seen_at()).otherwise(_seen_at(first)).alias("first_seen_at"),
+            _seen_at().alias("last_seen_at"),
+            F.coalesce(verdict["_landed_at"], F.col(EXTRACTED_AT)).alias(RAW_EXTRACTED_AT),
+        )
+    )
     return INT_PAYMENTS_DEDUPLICATED.conform(events)
 
 
@@ -98,16 +136,10 @@ def _state(name: str) -> Column:
     return normalized.get(name, F.col(name))
 
 
-def _event(first: Column, last: Column, rows: Column) -> Column:
-    """The event's columns from its first and last live row (structs of EVENT_ORDER and state) and their number."""
-    return F.struct(
-        first["id"].alias("payment_id"),
-        first["created_at"].alias("created_at"),
-        *(last[name].alias(name) for name in _STATE),
-        (rows - 1).cast("bigint").alias("duplicate_count"),
-        F.coalesce(first["event_timestamp"], first["created_at"]).alias("first_seen_at"),
-        F.coalesce(last["event_timestamp"], last["created_at"]).alias("last_seen_at"),
-    )
+def _seen_at(row: Column | None = None) -> Column:
+    """When a row, or a struct of EVENT_ORDER, was seen."""
+    event_timestamp, created_at = (F.col(name) if row is None else row[name] for name in EVENT_ORDER[:2])
+    return F.coalesce(event_timestamp, created_at)
 
 
 def update(run: Run) -> None:
@@ -118,7 +150,11 @@ def update(run: Run) -> None:
     scope = job.scope(
         INT_PAYMENTS_DEDUPLICATED, {PAYMENTS.lake_name: lambda changes: changes.select(event_key().alias("event_key"))}
     )
-    job.store(INT_PAYMENTS_DEDUPLICATED, deduplicate(scope.of(payments)), scope)
+
+    def events() -> DataFrame:
+        return deduplicate_all(payments) if scope.everything else deduplicate(scope.of(payments))
+
+    job.store(INT_PAYMENTS_DEDUPLICATED, events, scope)
     job.publish(INT_PAYMENTS_DEDUPLICATED, watermark_of=PAYMENTS)
     job.complete()
 

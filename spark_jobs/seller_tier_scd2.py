@@ -8,7 +8,7 @@ from pathlib import Path
 if not __package__:  # spark-submit runs this file by its path: imports start at the repository, not in this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pyspark.sql import DataFrame, Window, WindowSpec
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from spark_jobs.command import main
@@ -25,40 +25,44 @@ def tier_periods(history: DataFrame) -> DataFrame:
     Returns:
         `tables.INT_SELLER_TIER_SCD2`.
     """
-    seller = Window.partitionBy("user_id")
-    in_order = seller.orderBy("effective_from")
+    # One order for all windows: rows are shuffled and sorted once.
+    in_order = Window.partitionBy("user_id").orderBy("effective_from", F.desc("created_at"), F.desc("id"))
+    whole = in_order.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    before = in_order.rowsBetween(Window.unboundedPreceding, -1)
+    start, last = F.struct("effective_from"), F.col("_last_row")
     rows = (
-        history.withColumn(RAW_EXTRACTED_AT, F.max(EXTRACTED_AT).over(seller))
-        .where(is_live())
-        # Of rows that begin at the same time only the last counts.
-        .withColumn(
-            "_rank_from_last",
-            F.row_number().over(
-                Window.partitionBy("user_id", "effective_from").orderBy(F.desc("created_at"), F.desc("id"))
-            ),
+        history.withColumns(
+            {
+                RAW_EXTRACTED_AT: F.max(EXTRACTED_AT).over(whole),
+                "_live_start_before": F.last(F.when(is_live(), start), ignorenulls=True).over(before),
+            }
         )
-        .where("_rank_from_last = 1")
+        # Of rows that begin at the same time only the last counts.
+        .where(is_live() & ~F.col("_live_start_before").eqNullSafe(start))
         # A row ends where the next begins; only the last one has an end of its own.
-        .withColumn("_next_from", F.lead("effective_from").over(in_order))
+        .withColumns(
+            {
+                "_next_from": F.lead("effective_from").over(in_order),
+                "_last_row": F.last(F.struct("effective_from", "effective_to")).over(whole),
+            }
+        )
         .withColumn("_ends_at", F.coalesce("_next_from", "effective_to"))
         # After it has ended the row before, a last row that was closed at or before its own start is no period.
         .where(F.col("_ends_at").isNull() | (F.col("_ends_at") > F.col("effective_from")))
-        .withColumn("_last_ends_at", F.last("_ends_at").over(_whole(in_order)))
+        .withColumn(
+            "_last_ends_at",
+            F.greatest(last["effective_to"], F.when(last["effective_to"].isNotNull(), last["effective_from"])),
+        )
+        .withColumn("_tier_before", F.lag(F.struct("tier")).over(in_order))
     )
     periods = (
-        rows.withColumn("_tier_before", F.lag(F.struct("tier")).over(in_order))
-        .where(F.col("_tier_before").isNull() | ~F.col("_tier_before.tier").eqNullSafe(F.col("tier")))
-        .withColumn("previous_tier", F.lag("tier").over(in_order))
-        .withColumn("_next_period_from", F.lead("effective_from").over(in_order))
-        .withColumn("valid_to", F.coalesce("_next_period_from", "_last_ends_at"))
+        rows.where(F.col("_tier_before").isNull() | ~F.col("_tier_before.tier").eqNullSafe(F.col("tier")))
+        .withColumn("previous_tier", F.col("_tier_before.tier"))
+        .withColumn("valid_to", F.coalesce(F.lead("effective_from").over(in_order), "_last_ends_at"))
         .withColumn("is_current", F.col("valid_to").isNull())
         .withColumns({"seller_id": F.col("user_id"), "valid_from": F.col("effective_from")})
     )
     return INT_SELLER_TIER_SCD2.conform(periods)
-
-
-def _whole(window: WindowSpec) -> WindowSpec:
-    return window.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
 
 
 def update(run: Run) -> None:
@@ -70,7 +74,7 @@ def update(run: Run) -> None:
         INT_SELLER_TIER_SCD2,
         {SELLER_TIER_HISTORY.lake_name: lambda changes: changes.select(F.col("user_id").alias("seller_id"))},
     )
-    job.store(INT_SELLER_TIER_SCD2, tier_periods(scope.of(history)), scope)
+    job.store(INT_SELLER_TIER_SCD2, lambda: tier_periods(scope.of(history)), scope)
     job.publish(INT_SELLER_TIER_SCD2, watermark_of=SELLER_TIER_HISTORY)
     job.complete()
 

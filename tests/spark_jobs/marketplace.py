@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import zip_longest
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -164,7 +165,7 @@ def tier_periods(history: list[Row]) -> list[Row]:
         live.sort(key=lambda row: _nulls_first(row["effective_from"], row["created_at"], row["id"]))
         counted = list({row["effective_from"]: row for row in live}.values())
         spans = []
-        for row, following in zip(counted, [*counted[1:], None], strict=True):
+        for row, following in zip_longest(counted, counted[1:]):
             end = following["effective_from"] if following else row["effective_to"]
             if end is None or end > row["effective_from"]:
                 spans.append((row, end))

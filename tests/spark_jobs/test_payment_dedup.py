@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
-from spark_jobs.payment_dedup import deduplicate
+from spark_jobs.payment_dedup import deduplicate, deduplicate_all
 from spark_jobs.tables import INT_PAYMENTS_DEDUPLICATED, PAYMENTS, SPARK_TYPES
-from tests.spark_jobs.marketplace import Row, at, frame, rows_of
+from tests.spark_jobs.marketplace import Row, at, by_key, deduplicated, frame, rows_of
 
 ONE, TWO, THREE = at("2026-03-01 10:00"), at("2026-03-01 10:01"), at("2026-03-01 10:02")
 
 
 def events(spark: SparkSession, *payments: Row) -> dict[str, Row]:
-    return {row["event_key"]: row for row in rows_of(deduplicate(frame(spark, PAYMENTS, list(payments))))}
+    """The events by key, which both forms of the job agree on."""
+    rows = frame(spark, PAYMENTS, list(payments))
+    found = by_key(INT_PAYMENTS_DEDUPLICATED, rows_of(deduplicate(rows)))
+    assert by_key(INT_PAYMENTS_DEDUPLICATED, rows_of(deduplicate_all(rows))) == found
+    return {row["event_key"]: row for row in found.values()}
 
 
 def payment(id_: str, event_id: str | None = "e", when: Any = ONE, **columns: Any) -> Row:
@@ -100,3 +106,47 @@ def test_deleted_rows_count_only_for_the_watermark(spark: SparkSession) -> None:
     assert (found["e"]["payment_id"], found["e"]["duplicate_count"]) == ("b", 0)
     assert found["e"]["_raw_extracted_at"] == day[3]
     assert found["back"]["_raw_extracted_at"] == day[2]
+
+
+def test_many_random_events(spark: SparkSession) -> None:
+    """Both forms and the oracle on values from small pools, in which ties, nulls, blanks and deletions are common."""
+    chance = random.Random(7)
+    times = [None, ONE, ONE, TWO, THREE]
+    payments = [
+        payment(
+            f"{number:04}",
+            chance.choice([None, " ", *(f"{' ' * chance.randint(0, 1)}e{chance.randint(0, 400)}" for _ in range(9))]),
+            chance.choice(times),
+            created_at=chance.choice(times),
+            status=chance.choice(["pending", "completed"]),
+            currency=chance.choice(["usd", " EUR", None]),
+            amount=Decimal(number),
+            _deleted_at=chance.choice([None, None, None, at("2026-06-01")]),
+            _airbyte_extracted_at=chance.choice([at("2026-05-01"), at("2026-07-01")]),
+        )
+        for number in range(900)
+    ]
+    columns = dict.fromkeys(PAYMENTS.columns)
+    expected = by_key(INT_PAYMENTS_DEDUPLICATED, deduplicated([columns | row for row in payments]))
+    found = events(spark, *payments)
+    assert {(key,): row for key, row in found.items()} == expected
+
+
+@pytest.mark.parametrize("max_verdicts", [0, 1000], ids=["too many for verdicts", "verdicts"])
+def test_an_event_replayed_ten_thousand_times_is_one(spark: SparkSession, max_verdicts: int) -> None:
+    replays = frame(spark, PAYMENTS, [payment("x", when=None), payment("alone", event_id="other")])
+    replays = replays.withColumn(
+        "_n", F.explode(F.when(F.col("id") == "x", F.sequence(F.lit(1), F.lit(10_000))).otherwise(F.array(F.lit(0))))
+    )
+    replays = replays.withColumn("id", F.format_string("%s-%05d", "id", "_n")).drop("_n")
+    found = {row["event_key"]: row for row in rows_of(deduplicate_all(replays, max_verdicts))}
+    assert {key: (row["payment_id"], row["duplicate_count"]) for key, row in found.items()} == {
+        "e": ("x-00001", 9_999),
+        "other": ("alone-00000", 0),
+    }
+
+
+def test_events_of_one_hash_are_still_two(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(F, "xxhash64", lambda *_: F.lit(1))
+    found = events(spark, payment("a", "e"), payment("b", "f"), payment("c", "f", TWO))
+    assert {key: row["duplicate_count"] for key, row in found.items()} == {"e": 0, "f": 1}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from spark_jobs.seller_tier_scd2 import tier_periods
 from spark_jobs.tables import INT_SELLER_TIER_SCD2, SELLER_TIER_HISTORY, SPARK_TYPES
-from tests.spark_jobs.marketplace import Row, at, frame, rows_of
+from tests.spark_jobs import marketplace
+from tests.spark_jobs.marketplace import Row, at, by_key, frame, rows_of
 
 JAN, FEB, MAR, APR = (at(f"2026-0{month}-01") for month in (1, 2, 3, 4))
 
@@ -102,3 +105,45 @@ def test_a_deleted_row_leaves_the_row_before_open_and_raises_the_watermark(spark
         ("s", "bronze", None),
     ]
     assert [row["_raw_extracted_at"] for row in found] == [at("2026-01-01"), APR]
+
+
+def test_many_random_histories(spark: SparkSession) -> None:
+    """The job and the oracle on few sellers, tiers and moments, in which equal starts, repeats, empty rows and deletions are common."""
+    chance = random.Random(7)
+    moments = [JAN, FEB, MAR, APR]
+    history = [
+        tier(
+            number,
+            chance.choice(["bronze", "silver"]),
+            chance.choice(moments),
+            chance.choice([None, *moments]),
+            user_id=f"s{chance.randint(0, 250)}",
+            created_at=chance.choice([None, JAN, FEB]),
+            _deleted_at=chance.choice([None, None, None, at("2026-06-01")]),
+            _airbyte_extracted_at=chance.choice([at("2026-05-01"), at("2026-07-01")]),
+        )
+        for number in range(1000)
+    ]
+    assert by_key(INT_SELLER_TIER_SCD2, periods(spark, *history)) == by_key(
+        INT_SELLER_TIER_SCD2,
+        marketplace.tier_periods([dict.fromkeys(SELLER_TIER_HISTORY.columns) | row for row in history]),
+    )
+
+
+def test_a_seller_with_a_fifth_of_all_rows(spark: SparkSession) -> None:
+    """More rows than a window keeps in memory before it spills (4,096)."""
+    rows = (
+        frame(spark, SELLER_TIER_HISTORY, [tier(0, "gold", JAN)])
+        .withColumn("id", F.explode(F.sequence(F.lit(1), F.lit(50_000))))
+        .withColumn(
+            "user_id", F.when(F.col("id") <= 10_000, "big").otherwise(F.concat(F.lit("s"), F.col("id") % 4_000))
+        )
+        .withColumn("effective_from", F.col("effective_from") + F.make_dt_interval(secs=F.col("id")))
+        .withColumn("tier", F.when(F.col("id") % 2 == 0, "gold").otherwise("silver"))
+    )
+    found = (
+        tier_periods(rows)
+        .groupBy((F.col("seller_id") == "big").alias("big"))
+        .agg(F.count("*"), F.sum(F.col("is_current").cast("int")))
+    )
+    assert {tuple(row) for row in found.collect()} == {(True, 10_000, 1), (False, 4_000, 4_000)}
