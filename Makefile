@@ -35,8 +35,9 @@ demo: install ## the whole pipeline on the embedded stack, with a summary
 test: install ## every test, the whole pipeline included
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-faults: install ## the fault tests in full: 60 syncs under concurrent writers, 40 kills
-	@FAULT_SYNCS=$${FAULT_SYNCS:-60} FAULT_KILLS=$${FAULT_KILLS:-40} $(PY) -m pytest tests/airbyte/faults -s $(PYTEST_ARGS)
+faults: install ## the fault tests in full: 60 syncs under concurrent writers, 40 kills, 600 histories of both engines
+	@FAULT_SYNCS=$${FAULT_SYNCS:-60} FAULT_KILLS=$${FAULT_KILLS:-40} FAULT_HISTORIES=$${FAULT_HISTORIES:-600} \
+	  $(PY) -m pytest tests/airbyte/faults tests/spark_jobs/test_interleavings.py -s $(PYTEST_ARGS)
 
 mutants: install ## plant mistakes in the dbt project: a test must notice each (MUTANTS="--only ID --jobs 2")
 	@$(PY) -m tests.dbt.mutation $(MUTANTS)
