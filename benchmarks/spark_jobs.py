@@ -37,7 +37,7 @@ from spark_jobs.currency_normalization import convert_items, convert_orders, con
 from spark_jobs.lake import Lake
 from spark_jobs.payment_dedup import deduplicate_all, event_key
 from spark_jobs.seller_tier_scd2 import tier_periods
-from spark_jobs.session import JVM_OPTIONS, open_session
+from spark_jobs.session import open_session
 from spark_jobs.tables import (
     DELETED_AT,
     ECB_FX_RATES,
@@ -372,7 +372,7 @@ def _submit(current: Settings) -> Json:
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder) / "metrics.json"
         command = [str(Path(sys.executable).with_name("spark-submit")), "--driver-memory", current.spark_driver_memory]
-        command += ["--driver-java-options", JVM_OPTIONS]
+        command += ["--driver-java-options", current.spark_driver_java_options]
         began = time.monotonic()
         process = subprocess.Popen(
             [*command, str(ROOT / "spark_jobs" / "heavy_steps.py"), "--metrics", str(metrics)],

@@ -13,8 +13,6 @@ from spark_jobs.errors import JobError
 from stack.bootstrap import JARS_DIR, Missing, java_version
 from stack.settings import Settings
 
-# Jobs want throughput, not short pauses: on 2 cores a sixth less time than with the JVM's default collector.
-JVM_OPTIONS = "-XX:+UseParallelGC"
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 
 
@@ -34,7 +32,8 @@ def open_session(settings: Settings, app_name: str, shuffle_partitions: int = 8)
             java_version()
         except Missing as reason:
             raise JobError(str(reason)) from reason
-        conf.set("spark.driver.memory", settings.spark_driver_memory).set("spark.driver.extraJavaOptions", JVM_OPTIONS)
+        conf.set("spark.driver.memory", settings.spark_driver_memory)
+        conf.set("spark.driver.extraJavaOptions", settings.spark_driver_java_options)
     SparkContext._ensure_initialized(conf=conf)
     jars = _put_delta_on_class_path()
 
