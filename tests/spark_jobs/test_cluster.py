@@ -1,0 +1,134 @@
+"""The same submit on a standalone cluster: a master and two workers, each a process of its own, one of which is lost while the jobs run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyspark
+import pytest
+from pyspark.sql import SparkSession
+
+from spark_jobs.heavy_steps import STEPS
+from spark_jobs.incremental import Run
+from spark_jobs.lake import Lake
+from spark_jobs.progress import Progress
+from spark_jobs.warehouse import Warehouse
+from stack import bigquery
+from stack.processes import free_port
+from stack.settings import ROOT, Settings
+from tests.content import content, differences
+from tests.dbt import raw_tables, scenario
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+HEAVY_STEPS = str(ROOT / "spark_jobs" / "heavy_steps.py")
+WORKERS = 2
+
+
+class Cluster:
+    """A master and its workers on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is where the workers keep their applications and everybody logs."""
+        self._folder = folder
+        self._env = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_WORKER_DIR": str(folder / "work")}
+        self.address = f"spark://127.0.0.1:{free_port()}"
+        port = self.address.rsplit(":", 1)[1]
+        self._master = self._start("master.Master", "--host", "127.0.0.1", "--port", port, "--webui-port", "0")
+        self._until("master", r"New state: ALIVE", 1)
+        self.workers = [
+            self._start(
+                "worker.Worker",
+                "--host",
+                "127.0.0.1",
+                "--webui-port",
+                "0",
+                "--cores",
+                "1",
+                "--memory",
+                "1g",
+                self.address,
+            )
+            for _ in range(WORKERS)
+        ]
+        self._until("master", r"Registering worker", WORKERS)
+
+    def _start(self, service: str, *arguments: str) -> subprocess.Popen[bytes]:
+        spark_class = Path(pyspark.__file__).parent / "bin" / "spark-class"
+        log = self._folder / f"{service.split('.')[0]}.log"
+        return subprocess.Popen(
+            [str(spark_class), f"org.apache.spark.deploy.{service}", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=log.open("ab"),
+            env=self._env,
+            start_new_session=True,
+        )
+
+    def _until(self, service: str, line: str, times: int) -> None:
+        log, deadline = self._folder / f"{service}.log", time.monotonic() + 60
+        while len(re.findall(line, log.read_text())) < times:
+            assert time.monotonic() < deadline, f"{service} is not up:\n{log.read_text()[-2000:]}"
+            time.sleep(0.2)
+
+    def lose_a_worker(self) -> None:
+        """kill -9 of a worker with its executor."""
+        worker = self.workers.pop()
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+    def stop(self) -> None:
+        """End every process."""
+        for process in (*self.workers, self._master):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with two workers of one core each."""
+    running = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.stop()
+
+
+def test_a_cluster_that_loses_a_worker_publishes_what_one_machine_does(
+    emulator: Settings, spark: SparkSession, cluster: Cluster, tmp_path: Path
+) -> None:
+    bq = bigquery.client(emulator)
+    bq.delete_dataset("intermediate", delete_contents=True, not_found_ok=True)
+    bigquery.create_datasets(bq, emulator.bigquery_location)
+    raw_tables.replace(bq, scenario.first_sync())
+
+    # As a user would call it. spark-submit sends all that a Python program says to stdout.
+    submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", cluster.address]
+    process = subprocess.Popen(
+        [*submit, "--executor-memory", "700m", HEAVY_STEPS, "--lake-uri", (tmp_path / "cluster").as_uri()],
+        env=os.environ | emulator.environment() | {"SPARK_LOCAL_IP": "127.0.0.1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if line.startswith("int_payments_deduplicated") and len(cluster.workers) == WORKERS:
+            cluster.lose_a_worker()
+    assert process.wait() == 0, said[-2000:]
+    assert f"session on {cluster.address}" in said
+    assert len(cluster.workers) == WORKERS - 1
+    by_cluster = content(emulator, ("intermediate",), with_landing=True)
+    assert all(by_cluster.values())
+
+    with Lake(spark, (tmp_path / "alone").as_uri()) as lake:
+        run = Run(lake, Warehouse(emulator), Progress(), full_refresh=True)
+        for step in STEPS:
+            step(run)
+    assert differences(by_cluster, content(emulator, ("intermediate",), with_landing=True)) == {}
