@@ -27,7 +27,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """No listings: the page links all that there is to see."""
         self.send_error(404)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the terminal belongs to the one line that says where the page is."""
 
 

@@ -212,7 +212,7 @@ def sellers(bq: Client) -> Row:
         """,
         {"none": NO_TIER},
     )
-    columns = ("seller_id", "region", "current_tier", "tier_since", "gmv", "net", "orders")
+    columns: tuple[str, ...] = ("seller_id", "region", "current_tier", "tier_since", "gmv", "net", "orders")
     columns += ("average_order_value", "average_rating", "reviews", "tier_upgrades", "tier_downgrades", "is_deleted")
     for row in rows:
         row |= {"gmv": cents(row["gmv_usd"]), "net": cents(row["net_gmv_usd"]), "orders": row["order_count"]}
@@ -400,8 +400,10 @@ def _money_text(amount: Decimal | None) -> str | None:
     if amount is None:
         return None
     exact = amount.normalize()
-    places = -exact.as_tuple().exponent if isinstance(exact.as_tuple().exponent, int) else 0
-    return f"{exact:.{max(places, 2)}f}"
+    exponent = exact.as_tuple().exponent
+    # An exponent is no number only where the amount is none.
+    places = max(2, -exponent) if isinstance(exponent, int) else 2
+    return f"{exact:.{places}f}"
 
 
 def cohorts(bq: Client) -> Row:

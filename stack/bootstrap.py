@@ -59,7 +59,11 @@ def browser() -> str:
     if chosen and not os.access(chosen, os.X_OK):
         raise Missing(f"CHROMIUM={chosen}: no such program")
     playwright = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
-    places = [chosen, *map(shutil.which, BROWSERS), "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"]
+    places = [
+        chosen,
+        *(shutil.which(name) for name in BROWSERS),
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    ]
     places += map(str, sorted(playwright.glob("chromium-*/chrome-linux*/chrome"), reverse=True))
     for place in filter(None, places):
         if os.access(place, os.X_OK):
