@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole pipeline, `make test` proves it. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test faults mutants up down status dbt-spark dbt-docs day sync bulk-load bench-landing bench-spark lint lock clean-data clean credentials
+.PHONY: help install doctor demo test faults mutants up down status dbt-spark dbt-docs dashboard day sync bulk-load bench-landing bench-spark lint lock clean-data clean credentials
 
 PY := .venv/main/bin/python
 STACK := $(PY) -m stack
@@ -57,6 +57,9 @@ dbt-spark: install ## build and test the whole dbt project on Spark and Delta, f
 dbt-docs: install ## the dbt project's pages, as one HTML file, of the tables as they are (the stack must be up)
 	@$(PY) -m stack.dbt docs
 
+dashboard: install ## build the page from the marts and serve it until Ctrl-C (the stack must be up)
+	@$(PY) -m dashboards
+
 day: install ## play one business day in the source
 	@$(PY) -m source.day
 
@@ -78,7 +81,7 @@ credentials: ## the embedded Airbyte server's client id and secret
 lint: install ## format, style, types, SQL, and what the dbt project promises about itself
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy stack source airbyte spark_jobs benchmarks
+	$(PY) -m mypy stack source airbyte spark_jobs benchmarks dashboards
 	$(PY) -m sqlfluff lint dbt/models dbt/tests
 	$(PY) -m pytest -q tests/dbt/test_project.py
 

@@ -29,6 +29,7 @@ JARS = {
 }
 # What Delta's modules pull in and Spark's own distribution already has, or Delta does not need for files.
 JAR_EXCLUDES = "org.*:*,com.*:*,io.unitycatalog:*,io.airlift:*,javax.*:*,commons-*:*,io.delta:delta-kernel-*"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 JARS_DIR = Path(os.environ.get("DELTA_JARS_DIR") or ROOT / ".cache" / "jars")
 
 
@@ -50,6 +51,27 @@ def java_version() -> str:
     if int(found.group(1)) not in JAVA_VERSIONS:
         raise Missing(f"Java {found.group(1)} at {java}: Spark needs Java 17 or 21; {how}")
     return found.group(0).split('"')[1]
+
+
+def browser() -> str:
+    """The Chromium that drives the dashboard's tests: CHROMIUM, else one in a usual place. Raises Missing when there is none."""
+    chosen = os.environ.get("CHROMIUM")
+    if chosen and not os.access(chosen, os.X_OK):
+        raise Missing(f"CHROMIUM={chosen}: no such program")
+    playwright = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
+    places = [
+        chosen,
+        *(shutil.which(name) for name in BROWSERS),
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    ]
+    places += map(str, sorted(playwright.glob("chromium-*/chrome-linux*/chrome"), reverse=True))
+    for place in filter(None, places):
+        if os.access(place, os.X_OK):
+            return place
+    raise Missing(
+        "no Chromium found: the dashboard's tests in a browser are skipped; `apt-get install chromium`, or "
+        "`.venv/main/bin/playwright install chromium`, or set CHROMIUM to one"
+    )
 
 
 def check() -> list[tuple[str, bool, str]]:
@@ -215,6 +237,10 @@ def main() -> int:
             print(
                 f"{'ok     ' if _is_current(name) else 'later  '} {'env':8} {name}{'' if _is_current(name) else ': `make install` makes it'}"
             )
+        try:
+            print(f"ok      {'browser':8} {browser()}")
+        except Missing as absent:
+            print(f"later   {'browser':8} {absent}")
     missing = [f"{name}: {text}" for name, ok, text in results if not ok]
     for line in missing:
         print(f"error: {line}", file=sys.stderr)

@@ -62,6 +62,9 @@ class Settings:
     airflow_user: str
     airflow_password: str = field(repr=False)
 
+    # Where `make dashboard` serves the page.
+    dashboard_port: int
+
     # Spark and its lake.
     spark_master: str
     lake_uri: str
@@ -136,6 +139,7 @@ def load() -> Settings:
         airflow_port=airflow_port,
         airflow_user=_env("AIRFLOW_USER", "admin"),
         airflow_password=_env("AIRFLOW_PASSWORD", "admin"),
+        dashboard_port=_port("DASHBOARD_PORT", 8050),
         spark_master=_env("SPARK_MASTER", "local[*]"),
         lake_uri=_env("LAKE_URI", (local_dir / "lake").as_uri()),
         spark_driver_memory=_env("SPARK_DRIVER_MEMORY", "2g"),

@@ -63,6 +63,7 @@ def addresses(settings: Settings) -> list[str]:
         f"Postgres  {settings.postgres_host}:{settings.postgres_port}/{settings.postgres_db}"
         if not settings.source_dsn_override
         else "Postgres  SOURCE_DSN",
+        f"Page      http://127.0.0.1:{settings.dashboard_port}  once `make dashboard` runs",
     ]
 
 

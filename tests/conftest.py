@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stack import bootstrap
 from stack import emulator as emulator_service
 from stack import postgres as postgres_service
 from stack import settings as stack_settings
@@ -68,6 +69,10 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
     session.stop()
 
 
-def pytest_report_header() -> str:
-    """The machine, for whoever reads a log."""
-    return f"cores: {os.cpu_count()}"
+def pytest_report_header() -> list[str]:
+    """The machine, for whoever reads a log; also what is not tested on it."""
+    try:
+        browser = bootstrap.browser()
+    except bootstrap.Missing as missing:
+        browser = str(missing)
+    return [f"cores: {os.cpu_count()}", f"browser: {browser}"]

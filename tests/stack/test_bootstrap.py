@@ -32,9 +32,28 @@ def test_installed_jars_are_the_released_ones() -> None:
 
 def test_the_example_environment_names_every_setting() -> None:
     listed = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
-    known = set(load().environment()) | {"SOURCE_DSN", "DELTA_JARS_DIR"}
+    known = set(load().environment()) | {"SOURCE_DSN", "DELTA_JARS_DIR", "CHROMIUM"}
     assert known <= listed | {"SOURCE_DSN"}
     assert listed <= known
+
+
+def test_a_browser_is_the_one_that_is_named_and_a_wrong_name_is_said(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "my-chromium"
+    monkeypatch.setenv("CHROMIUM", str(program))
+    with pytest.raises(bootstrap.Missing, match="my-chromium: no such program"):
+        bootstrap.browser()
+    program.touch(mode=0o755)
+    assert bootstrap.browser() == str(program)
+
+
+def test_a_machine_without_a_browser_is_told_how_to_get_one(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHROMIUM", "PLAYWRIGHT_BROWSERS_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if not bootstrap.Path("/Applications/Google Chrome.app").exists():
+        with pytest.raises(bootstrap.Missing, match="`apt-get install chromium`"):
+            bootstrap.browser()
 
 
 def test_no_secret_shows_in_the_settings_text() -> None:

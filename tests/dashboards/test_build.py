@@ -1,0 +1,208 @@
+"""What needs no warehouse: the files of the site, their weight at 100x, the server, and what is said when something is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards import build, marts
+from dashboards.__main__ import server
+from stack import settings as stack_settings
+from stack.processes import StackError, free_port
+from stack.settings import ROOT
+
+# dist/echarts.esm.min.mjs of the npm package echarts, version 6.1.0
+ECHARTS = "28515f26aa57f87eb1e4ed4eb446927eaf329b5f5e02b4bfd4b0264fea40d1da"
+VIEWS: dict[str, Any] = {name: {} for name in ("sales", "sellers", "tiers", "payments", "cohorts", "quality", "about")}
+
+
+def test_echarts_is_the_released_file_with_its_licence() -> None:
+    folder = build.VENDOR / "echarts"
+    assert hashlib.sha256((folder / "echarts.esm.min.mjs").read_bytes()).hexdigest() == ECHARTS
+    assert "Apache License" in (folder / "LICENSE").read_text()
+    assert "Apache ECharts" in (folder / "NOTICE").read_text()
+
+
+def test_the_page_names_no_other_origin_and_holds_no_inline_code() -> None:
+    for path in build.PAGE.rglob("*"):
+        if path.suffix in (".html", ".css", ".js"):
+            assert "://" not in path.read_text(), path
+    html = (build.PAGE / "index.html").read_text()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
+    assert policy and policy.group(1).startswith(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"
+    )
+    assert "unsafe" not in policy.group(1)
+    assert not re.search(r"\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)", html)
+    scripts = "".join(path.read_text() for path in (build.PAGE / "js").iterdir())
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", scripts)
+
+
+def test_amounts_are_exact_or_refused() -> None:
+    assert marts.cents(Decimal("-1234567890.10")) == -123456789010
+    assert marts.cents(None) is None
+    with pytest.raises(ValueError, match=r"0\.005 is no whole number of cents"):
+        marts.cents(Decimal("0.005"))
+    assert [marts._money_text(Decimal(text)) for text in ("9028.010000000", "5", "1E+3", "0.125")] == [
+        "9028.01",
+        "5.00",
+        "1000.00",
+        "0.125",
+    ]
+
+
+def test_json_is_safe_in_html_and_knows_no_inexact_money() -> None:
+    assert build.as_json({"a": "</script>\u2028"}) == '{"a":"\\u003c/script>\\u2028"}'
+    with pytest.raises(TypeError, match="cents or as text"):
+        build.as_json(Decimal("0.1"))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        build.as_json(float("nan"))
+
+
+def test_a_year_before_a_leap_day() -> None:
+    assert marts._years_before(datetime.date(2028, 2, 29), 1) == datetime.date(2027, 2, 28)
+    assert marts._years_before(datetime.date(2028, 2, 29), 0) == datetime.date(2028, 2, 29)
+
+
+def test_a_hundred_times_the_business_weighs_at_most_two_megabytes(tmp_path: Path) -> None:
+    """Every list as long as it may be and three years of months, with amounts of 100x."""
+    regions = [f"Region number {n}" for n in range(6)]
+    categories = [f"Category {n}" for n in range(7)]
+
+    def series(length: int, gmv: int, orders: int) -> dict[str, Any]:
+        values = {"gmv": [gmv] * length, "net": [gmv] * length, "orders": [orders] * length}
+        return {
+            "merchandise": [{"region": r, "category": c} | values for r in regions for c in categories],
+            "orders": [{"region": r, "orders": [orders] * length, "valued": [orders] * length} for r in regions],
+        }
+
+    leaf = [categories[0], "Electronics > Vintage > Large > Rare", 10**9, 10**9, 99999, 99999]
+    seller = ["01234567-89ab-cdef-0123-456789abcdef", "Americas", "platinum", "2026-01-01", 9999999999, 9999999999]
+    seller += [99999, 999999, 4.55, 9999, 99, 99, False]
+    run = {
+        "run_id": "r" * 40,
+        "why": "w" * 80,
+        "steps": [{"step": "s" * 20, "reason": "r" * 250, "recorded_at": "t" * 20}] * 13,
+    }
+    content = VIEWS | {
+        "sales": {
+            "days": ["2026-01-01"] * marts.DAILY_DAYS,
+            "daily": series(marts.DAILY_DAYS, 2_500_000, 999),
+            "monthly": series(36, 75_000_000, 9_999),
+            "categories": {
+                p: {"columns": [], "rows": [[r, *leaf] for r in regions for _ in range(65)]} for p in "abcd"
+            },
+        },
+        "sellers": {"rows": [seller] * marts.MAX_SELLERS},
+        "cohorts": {
+            "cohorts": [
+                {"customers": [99999] * n, "orders": [99999] * n, "gmv": [10**9] * n, "retention": [0.1234] * n}
+                for n in range(36)
+            ]
+        },
+        "payments": {
+            "work_list": [{"order_id": "o" * 36, "reason": "r" * 60, "difference": "d" * 60}] * marts.MAX_WORK_LIST
+        },
+        "quality": {"runs": [run] * marts.MAX_RUNS},
+    }
+    build.write(tmp_path / "site", content)
+    assert build.weight(tmp_path / "site") <= 2_000_000
+
+
+def test_a_new_build_takes_the_place_of_the_old_one_and_of_nothing_else(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    build.write(site, VIEWS)
+    (site / "data" / "gone.json").write_text("{}")
+    build.write(site, VIEWS)
+    assert not (site / "data" / "gone.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").touch()
+    with pytest.raises(StackError, match="holds something else than a dashboard"):
+        build.write(tmp_path / "mine", VIEWS)
+    assert (tmp_path / "mine" / "letter.txt").exists()
+
+
+def test_the_server_serves_the_folder_and_no_list_of_it(tmp_path: Path) -> None:
+    build.write(tmp_path / "site", VIEWS)
+    (tmp_path / "secret").touch()
+    with server("127.0.0.1", 0, tmp_path / "site") as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{serving.server_address[1]}"
+        with urllib.request.urlopen(f"{address}/vendor/echarts/echarts.esm.min.mjs") as answer:
+            assert answer.headers["Content-Type"] == "text/javascript"
+            assert answer.headers["Cache-Control"] == "no-cache"
+        for path in ("data/", "../secret", "%2e%2e/secret"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"{address}/{path}")
+        serving.shutdown()
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_without_a_warehouse_one_line_says_how_to_start_it(tmp_path: Path) -> None:
+    done = run(
+        "dashboards.build", LOCAL_DIR=str(tmp_path), BIGQUERY_PORT=str(port := free_port()), BIGQUERY_ENDPOINT=""
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: the warehouse does not answer at http://127.0.0.1:{port}: `make up` starts it\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    with server("127.0.0.1", 0, tmp_path) as taken:
+        port = str(taken.server_address[1])
+        done = run("dashboards", LOCAL_DIR=str(tmp_path), DASHBOARD_PORT=port)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        f"error: port {port}, which the dashboard needs, is in use by .*set DASHBOARD_PORT to a free port\n",
+        done.stderr,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_server_without_a_word_too_many(tmp_path: Path, number: signal.Signals) -> None:
+    """The real program; only the question to the warehouse is left out, which other tests ask."""
+    code = f"from dashboards import build, __main__; build.collect = lambda _: {VIEWS!r}; raise SystemExit(__main__.main())"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "LOCAL_DIR": str(tmp_path), "DASHBOARD_PORT": str(port := free_port())}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("dashboard: ")
+    assert process.stdout.readline() == f"serving http://127.0.0.1:{port} until Ctrl-C\n"
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+        assert b"<title>Marketplace</title>" in answer.read()
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=20)
+    assert (process.returncode, out, errors) == (0, "\nstopped\n", "")
+
+
+def test_the_definitions_are_the_glossarys() -> None:
+    found = build.definitions()
+    assert found["net_gmv_usd"] == "Net GMV: GMV without refunded orders. Cancelled and pending ones are in neither."
+    assert not [text for text in found.values() if re.search(r"[*`{]|\bnull\b|decimals", text)]
+
+
+def test_the_site_goes_where_local_data_goes() -> None:
+    current = dataclasses.replace(stack_settings.load(), local_dir=Path("/somewhere"))
+    assert build.site_dir(current) == Path("/somewhere/dashboard")
