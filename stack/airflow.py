@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from stack.processes import Process, StackError
 from stack.settings import ROOT, Settings
 
 DAG_ID = "marketplace_elt_pipeline"
+# What Airflow takes.
+NOTE_CHARACTERS = 1000
 
 
 def _home(settings: Settings) -> Path:
@@ -194,6 +197,11 @@ class Api:
     def fail_run(self, dag_id: str, run_id: str) -> None:
         """Mark a run failed, which ends its tasks."""
         self._call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
+
+    def note(self, dag_id: str, run_id: str, task_id: str, text: str) -> None:
+        """Set the note that the UI shows beside the task of a run."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}?update_mask=note"
+        self._call("PATCH", path, {"note": text[:NOTE_CHARACTERS]})
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[str]:
         """The lines of a task's log."""

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery as bigquery_api
 
 from stack import bigquery
 from stack.settings import Settings
 
 TABLE = "ops.run_ledger"
+DECISION_STEP = "decide_engine"
+# The heavy step by its engine: as chosen, or after the other one failed.
+HEAVY_STEPS = {f"{kind}_{engine}": engine for kind in ("heavy", "fall_back") for engine in ("dbt", "spark")}
+# What history is read for the engine choice.
+HISTORY_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -58,3 +64,31 @@ def of_run(settings: Settings, run_id: str) -> list[dict[str, object]]:
         f"select * from {TABLE} where run_id = @run_id order by recorded_at",
         {"run_id": run_id},
     )
+
+
+def heavy_runs(settings: Settings) -> list[dict[str, object]]:
+    """The latest heavy steps, oldest first, as {"step", "seconds", "status", "rows"}; `rows` waited when the run's engine was decided.
+
+    Of a step that was cleared and run again, the first success counts: a second one finds the work done. None before the first run.
+    """
+    try:
+        newest_first = bigquery.query(
+            bigquery.client(settings),
+            f"""
+            with decisions as (
+                select run_id, `rows` from {TABLE} where step = '{DECISION_STEP}'
+                qualify row_number() over (partition by run_id order by recorded_at desc) = 1
+            ),
+            heavy as (
+                select run_id, step, seconds, status, recorded_at from {TABLE}
+                where step in ({", ".join(f"'{step}'" for step in HEAVY_STEPS)})
+                qualify row_number() over (partition by run_id, step, status order by recorded_at) = 1
+            )
+            select heavy.step, heavy.seconds, heavy.status, decisions.`rows`
+            from heavy left join decisions on heavy.run_id = decisions.run_id
+            order by heavy.recorded_at desc limit {HISTORY_STEPS}
+            """,
+        )
+    except NotFound:
+        return []
+    return newest_first[::-1]

@@ -68,6 +68,10 @@ class Settings:
     spark_driver_memory: str
     spark_threshold_rows: int
 
+    # How the engine of the heavy steps is chosen, and what each costs: a name in airflow/dags/marketplace/price_profiles.json, or a file like it.
+    engine_policy: str
+    price_profile: str
+
     @property
     def admin_dsn(self) -> str:
         """The local Postgres as its owner: for the generator and `make day`, never for the pipeline."""
@@ -139,6 +143,8 @@ def load() -> Settings:
         lake_uri=_env("LAKE_URI", (local_dir / "lake").as_uri()),
         spark_driver_memory=_env("SPARK_DRIVER_MEMORY", "2g"),
         spark_threshold_rows=_number("SPARK_THRESHOLD_ROWS", 1_000_000),
+        engine_policy=_env("ENGINE_POLICY", "volume"),
+        price_profile=_env("PRICE_PROFILE", "local"),
     )
 
 

@@ -122,14 +122,21 @@ def of_run(settings: Settings, run_id: str, seconds: dict[str, float], ledger_fi
         lines.append(f"{dataset:13} {sum(tables.values()):>12,} rows")
         if dataset != "ops":
             lines += [f"  {name:36} {rows:>12,}" for name, rows in tables.items()]
-    decision = next((e for e in ledger.of_run(settings, run_id) if e["step"] == "decide_engine"), None)
-    lines.append(f"engine        {decision['reason'] if decision else 'not recorded'}")
+    lines += _engine(ledger.of_run(settings, run_id))
     lines.append("tests         " + _tests(settings))
     lines += ["", *_traps(found(settings), planted(ledger_file))]
     lines += ["", "seconds"]
     lines += [f"  {name:22} {value:6.1f}" for name, value in seconds.items()]
     lines += ["", *addresses(settings)]
     return "\n".join(lines)
+
+
+def _engine(entries: list[dict[str, Any]]) -> list[str]:
+    """The engine and why, and the other one's turn when the first failed."""
+    reasons = {entry["step"]: str(entry["reason"]) for entry in entries}
+    lines = [f"engine        {reasons.get(ledger.DECISION_STEP, 'not recorded')}"]
+    fell_back = reasons.get("fall_back", "")
+    return lines + ([f"              {fell_back}"] if fell_back.startswith("fell back") else [])
 
 
 def _tests(settings: Settings) -> str:

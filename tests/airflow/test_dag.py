@@ -46,10 +46,13 @@ def test_the_pipelines_wiring(dags: dict) -> None:
         "sweep_deletions": ["raw_gate"],
         "raw_gate": ["staging"],
         "staging": ["decide_engine"],
-        "decide_engine": ["choose"],
+        "decide_engine": ["choose", "fall_back"],
         "choose": ["heavy_dbt", "heavy_spark"],
-        "heavy_dbt": ["intermediate_gate"],
-        "heavy_spark": ["intermediate_gate"],
+        "heavy_dbt": ["fall_back"],
+        "heavy_spark": ["fall_back"],
+        "fall_back": ["fall_back_dbt", "fall_back_spark", "intermediate_gate"],
+        "fall_back_dbt": ["intermediate_gate"],
+        "fall_back_spark": ["intermediate_gate"],
         "intermediate_gate": ["marts"],
         "marts": ["publish"],
         "publish": [],
@@ -60,8 +63,11 @@ def test_unpausing_starts_nothing_before_the_next_three_o_clock(dags: dict) -> N
     assert dags["dags"][PIPELINE]["first_run"] == "2026-03-02T03:00:00+00:00"
 
 
-def test_only_the_join_accepts_a_skipped_branch(dags: dict) -> None:
-    assert dags["dags"][PIPELINE]["triggers"] == {"intermediate_gate": "none_failed_min_one_success"}
+def test_only_the_fall_back_sees_a_failure_and_only_the_join_accepts_a_skipped_branch(dags: dict) -> None:
+    assert dags["dags"][PIPELINE]["triggers"] == {
+        "fall_back": "all_done",
+        "intermediate_gate": "none_failed_min_one_success",
+    }
 
 
 def test_every_task_is_recorded_and_alerts(dags: dict) -> None:
@@ -70,5 +76,5 @@ def test_every_task_is_recorded_and_alerts(dags: dict) -> None:
 
 def test_parameters_and_documentation(dags: dict) -> None:
     pipeline = dags["dags"][PIPELINE]
-    assert pipeline["params"] == ["engine", "full_refresh", "spark_threshold_rows"]
+    assert pipeline["params"] == ["engine", "fall_back", "full_refresh", "policy", "spark_threshold_rows"]
     assert pipeline["doc"]

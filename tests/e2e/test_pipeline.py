@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from stack import bigquery
+from stack import airflow, bigquery
+from stack import ledger as run_ledger
 from stack.__main__ import SERVICES
 from tests.content import Content, content, differences
 from tests.e2e import traps
@@ -120,15 +123,47 @@ def touched_orders(deployment: Deployment) -> set[str]:
     return touched
 
 
-def test_after_a_second_day_dbt_continues_from_what_spark_wrote(
+def kill_spark(deployment: Deployment, into_the_step: float) -> None:
+    """Kill -9 the driver's JVM once it has worked for so many seconds."""
+    airflow_process = SERVICES["airflow"].process(deployment.settings).running()
+    assert airflow_process is not None
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in airflow_process.children(recursive=True):
+                if child.name() == "java" and time.time() - child.create_time() > into_the_step:
+                    child.kill()
+                    return
+        time.sleep(0.5)
+
+
+def test_after_a_second_day_spark_is_killed_and_dbt_does_its_step_from_what_spark_wrote_the_day_before(
     deployment: Deployment, story: dict[str, Content]
 ) -> None:
     day = deployment.run("source.day", "--ledger", str(deployment.local_dir / "source" / "ledger.json"))
     assert day.returncode == 0, day.stderr
-    deployment.demo("--scale", SCALE, "--engine", "dbt")
+    killer = threading.Thread(target=kill_spark, args=(deployment, 15.0))
+    killer.start()
+    printed = deployment.demo("--scale", SCALE, "--engine", "spark")
+    killer.join()
+    assert "fell back to dbt: spark failed, killed" in printed
     story["day 2"] = content(deployment.settings)
     assert differences(story["day 1"], story["day 2"])
     demand_that_traps_are_found_exactly(deployment)
+
+
+def test_the_decision_and_the_fall_back_are_in_the_ledger_and_in_the_notes(deployment: Deployment) -> None:
+    api = airflow.Api(deployment.settings)
+    run_id = api.active_runs(airflow.DAG_ID, "success")[-1]
+    notes = {task["task_id"]: task["note"] for task in api.tasks(airflow.DAG_ID, run_id)}
+    assert notes["decide_engine"].startswith("spark: asked for by the run's parameter (")
+    assert re.search(r"\(expected: dbt \d+ s, spark \d+ s\)$", notes["decide_engine"])
+    assert notes["fall_back"] == "fell back to dbt: spark failed, killed"
+    entries = {entry["step"]: entry for entry in run_ledger.of_run(deployment.settings, run_id)}
+    assert entries["decide_engine"]["reason"] == notes["decide_engine"]
+    assert (entries["heavy_spark"]["status"], entries["heavy_spark"]["engine"]) == ("engine failed", "spark")
+    assert (entries["fall_back_dbt"]["status"], entries["fall_back_dbt"]["engine"]) == ("success", "dbt")
+    print([(entry["step"], entry["seconds"]) for entry in run_ledger.heavy_runs(deployment.settings)])
 
 
 def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(
