@@ -84,7 +84,20 @@ def run(current: Settings, step: str, full_refresh: bool = False, target: str = 
     arguments = [command, "--selector", selector]
     if full_refresh and command != "test":
         arguments.append("--full-refresh")
-    answer = _invoke(current, target, arguments)
+    return _conclude(current, _invoke(current, target, arguments), step, target, started)
+
+
+def build_heavy_beside(current: Settings, prefix: str) -> int:
+    """Make the heavy models, and what they are made of, anew from raw in datasets `<prefix>staging` and `<prefix>intermediate`. Returns as `run`."""
+    started = time.monotonic()
+    arguments = ["build", "--full-refresh", "--select", "+tag:heavy", "--vars", json.dumps({"dataset_prefix": prefix})]
+    arguments += ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+    answer = _invoke(current, "bigquery", arguments, kept="beside")
+    return _conclude(current, answer, "heavy", "beside", started)
+
+
+def _conclude(current: Settings, answer: dbtRunnerResult, step: str, target: str, started: float) -> int:
+    """Print and keep the outcome, name what failed, and return the exit status."""
     results = getattr(answer.result, "results", None)
     if answer.exception is not None or results is None:
         print(f"error: dbt {step} on {target}: {answer.exception or 'no result'}", file=sys.stderr)
@@ -107,12 +120,15 @@ def _exit_status(*messages: str) -> int:
     return engine_failures.EXIT_STATUS if is_own else 1
 
 
-def _invoke(current: Settings, target: str, arguments: list[str]) -> dbtRunnerResult:
-    """Run dbt with its files in the target's folder. It prints to stdout; here that goes to stderr, as our last line must be the outcome alone."""
+def _invoke(current: Settings, target: str, arguments: list[str], kept: str = "") -> dbtRunnerResult:
+    """Run dbt with its files in the target's folder, or that of `kept`.
+
+    It prints to stdout; here that goes to stderr, as our last line must be the outcome alone.
+    """
     from dbt.cli.main import dbtRunner
 
     os.environ.update(current.environment())
-    project, folder = str(ROOT / "dbt"), _folder(current, target)
+    project, folder = str(ROOT / "dbt"), _folder(current, kept or target)
     places = ["--target", target, "--project-dir", project, "--profiles-dir", project]
     places += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
     stdout = os.dup(1)

@@ -11,6 +11,8 @@ from google.api_core.exceptions import NotFound
 from stack import airflow, bigquery, dbt, ledger
 from stack.settings import DATASETS, Settings
 
+# What a run of the pipeline begins with, and one of another DAG does not.
+FIRST_STEP = "sync.find_connection"
 # What the pipeline finds of each planted trap: the trap's name in the generator's ledger, and the keys of its rows as one column of text.
 FOUND = {
     "replayed_payments": "select p.payment_id from staging.stg_marketplace__payments as p "
@@ -162,10 +164,12 @@ def _traps(seen: dict[str, int], expected: dict[str, int]) -> list[str]:
 
 
 def last_run(settings: Settings) -> list[str]:
-    """The newest run in the ledger: its steps, engine and reason; one line when there is none."""
+    """The pipeline's newest run in the ledger: its steps, engine and reason; one line when there is none."""
     bq = bigquery.client(settings)
     try:
-        newest = bigquery.query(bq, f"select run_id from {ledger.TABLE} order by recorded_at desc limit 1")
+        newest = bigquery.query(
+            bq, f"select run_id from {ledger.TABLE} where step = '{FIRST_STEP}' order by recorded_at desc limit 1"
+        )
     except NotFound:
         newest = []
     if not newest:
@@ -174,6 +178,6 @@ def last_run(settings: Settings) -> list[str]:
     for entry in ledger.of_run(settings, newest[0]["run_id"]):
         rows = "" if entry["rows"] is None else f"{entry['rows']:,} rows"
         lines.append(
-            f"  {entry['step']:22} {entry['status']:8} {entry['seconds']:7.1f} s  {rows:>15}  {entry['reason']}"
+            f"  {entry['step']:22} {entry['status']:13} {entry['seconds']:7.1f} s  {rows:>15}  {entry['reason']}"
         )
     return lines

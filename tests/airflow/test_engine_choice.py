@@ -57,6 +57,13 @@ def test_the_threshold_itself_is_spark_and_one_below_is_dbt(rows: int, engine: s
     assert choose(rows).engine == engine
 
 
+def test_a_sweep_of_scales_flips_once_and_where_the_threshold_says() -> None:
+    """Scale 1 is a quarter of a million rows of the heavy tables."""
+    scales = [step / 100 for step in range(1, 1001)]
+    engines = {scale: choose(round(250_000 * scale)).engine for scale in scales}
+    assert [scale for scale in scales if engines[scale] == "spark"] == [scale for scale in scales if scale >= 4]
+
+
 def test_rows_of_all_heavy_tables_count_together() -> None:
     pending = {"int_orders_usd": Pending(600_000), "int_payments_deduplicated": Pending(400_000)}
     assert choose_engine(pending, Parameters(MILLION)).rows == MILLION

@@ -118,3 +118,14 @@ def test_a_heavy_operator_leaves_the_datas_and_the_configurations_failures_as_th
 ) -> None:
     assert verdicts[case]["error"] not in (None, "EngineFailed")
     assert verdicts[case]["verdict"]["is_engines_own"] is False
+
+
+def test_a_failure_alerts_once_and_the_ledger_tells_an_engines_failure_from_others(verdicts: dict) -> None:
+    assert verdicts["told"] == {
+        "alerts": ["heavy_spark", "marts"],
+        "ledger": {
+            "heavy_spark": ["engine failed", "spark"],
+            "marts": ["failed", None],
+            "fall_back": ["failed", None],
+        },
+    }

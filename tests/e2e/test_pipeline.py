@@ -163,7 +163,31 @@ def test_the_decision_and_the_fall_back_are_in_the_ledger_and_in_the_notes(deplo
     assert entries["decide_engine"]["reason"] == notes["decide_engine"]
     assert (entries["heavy_spark"]["status"], entries["heavy_spark"]["engine"]) == ("engine failed", "spark")
     assert (entries["fall_back_dbt"]["status"], entries["fall_back_dbt"]["engine"]) == ("success", "dbt")
-    print([(entry["step"], entry["seconds"]) for entry in run_ledger.heavy_runs(deployment.settings)])
+    assert entries["intermediate_gate"]["engine"] == "dbt"
+
+
+def test_audit_and_maintenance_work_beside_what_is_published(deployment: Deployment, story: dict[str, Content]) -> None:
+    api = airflow.Api(deployment.settings)
+    runs = {}
+    for dag_id in ("marketplace_parity_audit", "marketplace_maintenance"):
+        api.wait_for_dag(dag_id)
+        runs[dag_id] = api.trigger(dag_id, {})
+    deadline = time.monotonic() + 600
+    while (states := {api.run(*run)["state"] for run in runs.items()}) & {"queued", "running"}:
+        assert time.monotonic() < deadline, [api.tasks(*run) for run in runs.items()]
+        time.sleep(1)
+    assert states == {"success"}, [api.tasks(*run) for run in runs.items()]
+    bq = bigquery.client(deployment.settings)
+    audited = bigquery.query(bq, "select * from ops.parity_audit")
+    assert len(audited) == 5
+    assert all(row["dbt_rows"] == row["spark_rows"] > 0 for row in audited)
+    assert all(row["only_dbt"] == row["only_spark"] == 0 for row in audited)
+    assert not [found.dataset_id for found in bq.list_datasets() if found.dataset_id.startswith("audit")]
+    assert differences(content(deployment.settings), story["day 2"]) == {}
+    said = run_ledger.of_run(deployment.settings, runs["marketplace_maintenance"])
+    assert {entry["step"]: entry["status"] for entry in said} == dict.fromkeys(
+        ("pipeline_rests", "compact_lake", "sweep_deletions", "prune_ledger"), "success"
+    )
 
 
 def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(

@@ -14,7 +14,7 @@ from stack.settings import Settings
 @pytest.fixture
 def warehouse(emulator: Settings) -> Iterator[Settings]:
     """The session's warehouse without a ledger, before and after."""
-    tables = (ledger.TABLE, "ops.pending_rows", "raw.volume_test")
+    tables = (*ledger.PRUNED, "ops.pending_rows", "raw.volume_test")
     for name in tables:
         bigquery.client(emulator).delete_table(name, not_found_ok=True)
     yield emulator
@@ -44,6 +44,17 @@ def test_heavy_runs_are_the_heavy_steps_with_what_was_pending_oldest_first(wareh
         {"step": "fall_back_dbt", "seconds": 12.0, "status": "success", "rows": 100},
         {"step": "heavy_dbt", "seconds": 9.0, "status": "success", "rows": None},
     ]
+
+
+def test_pruning_forgets_what_is_too_old_and_nothing_else(warehouse: Settings) -> None:
+    assert ledger.prune(warehouse, 30) == 0
+    write(warehouse, ("old", "marts", 1, 1.0, "success"), ("new", "marts", 1, 1.0, "success"))
+    bq = bigquery.client(warehouse)
+    age = "update ops.run_ledger set recorded_at = timestamp_sub(recorded_at, interval 31 day) where run_id = 'old'"
+    bigquery.query(bq, age)
+    assert ledger.prune(warehouse, 32) == 0
+    assert ledger.prune(warehouse, 30) == 1
+    assert [row["run_id"] for row in bigquery.query(bq, "select run_id from ops.run_ledger")] == ["new"]
 
 
 def test_the_volume_is_rows_and_bytes_by_heavy_table_and_unknown_without_the_view(warehouse: Settings) -> None:

@@ -26,12 +26,14 @@ def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
     ti = context["ti"]
     result = _as_dict(ti.xcom_pull(task_ids=ti.task_id))
     decision = _as_dict(ti.xcom_pull(task_ids=ledger.DECISION_STEP))
+    # What follows a fall-back judges the other engine's tables.
+    instead = ledger.HEAVY_STEPS.get(str(ti.xcom_pull(task_ids="fall_back")))
     error = context.get("exception")
     now = datetime.datetime.now(datetime.UTC)
     return ledger.Entry(
         run_id=context["run_id"],
         step=ti.task_id,
-        engine=ledger.HEAVY_STEPS.get(ti.task_id, decision.get("engine")),
+        engine=ledger.HEAVY_STEPS.get(ti.task_id) or instead or decision.get("engine"),
         rows=result.get("rows"),
         seconds=round((now - ti.start_date).total_seconds(), 3),
         status=status,

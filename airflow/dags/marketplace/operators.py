@@ -7,10 +7,11 @@ from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Param
+from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowException
 
 from marketplace.notifications import EngineFailed, FailureNotifier, record_success
+from stack.airflow import DAG_ID
 from stack.engine_failures import own_failure
 from stack.settings import ROOT, load
 
@@ -31,6 +32,28 @@ VERDICT = "verdict"
 def command(task_id: str, arguments: str, **kwargs: Any) -> BashOperator:
     """A program of the project's own environment; its last line is the task's result, its exit status the task's."""
     return BashOperator(task_id=task_id, bash_command=f"exec {arguments}", cwd=str(ROOT), append_env=True, **kwargs)
+
+
+def spark_submit(task_id: str, job: str, **kwargs: Any) -> SparkSubmitOperator:
+    """spark_jobs/`job`.py, on the master of the connection `spark_marketplace`."""
+    return SparkSubmitOperator(task_id=task_id, **(_spark(job) | kwargs))
+
+
+def _spark(job: str) -> dict[str, Any]:
+    return {
+        "conn_id": "spark_marketplace",
+        "spark_binary": str(ROOT / ".venv" / "main" / "bin" / "spark-submit"),
+        "application": str(ROOT / "spark_jobs" / f"{job}.py"),
+        "driver_memory": load().spark_driver_memory,
+        "env_vars": {"PYSPARK_PYTHON": str(PYTHON), "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"},
+        "verbose": False,
+    }
+
+
+@task.sensor(poke_interval=30, timeout=3 * 3600, mode="reschedule")
+def pipeline_rests(ti: Any) -> bool:
+    """Whether no run of the pipeline is active: it would write what is read or compacted here."""
+    return bool(ti.get_dr_count(dag_id=DAG_ID, states=["running"]) == 0)
 
 
 class HeavyStep:
@@ -62,13 +85,5 @@ class HeavySpark(HeavyStep, SparkSubmitOperator):
 
     def __init__(self, task_id: str, **kwargs: Any) -> None:
         """Everything but the task id has its default."""
-        defaults: dict[str, Any] = {
-            "conn_id": "spark_marketplace",
-            "spark_binary": str(ROOT / ".venv" / "main" / "bin" / "spark-submit"),
-            "application": str(ROOT / "spark_jobs" / "heavy_steps.py"),
-            "application_args": ["{{ '--full-refresh' if params.full_refresh else '--incremental' }}"],
-            "driver_memory": load().spark_driver_memory,
-            "env_vars": {"PYSPARK_PYTHON": str(PYTHON), "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"},
-            "verbose": False,
-        }
-        super().__init__(task_id=task_id, **(defaults | kwargs))
+        arguments = ["{{ '--full-refresh' if params.full_refresh else '--incremental' }}"]
+        super().__init__(task_id=task_id, **(_spark("heavy_steps") | {"application_args": arguments} | kwargs))

@@ -1,0 +1,36 @@
+"""Maintenance merges small files and changes nothing that a reader or a job's change feed sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from spark_jobs.lake import STATE, Lake
+from spark_jobs.maintenance import tidy
+
+
+def test_small_files_become_few_and_the_change_feed_shows_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    with Lake(spark, tmp_path.as_uri()) as lake:
+        for folder in ("raw", "dbt/marts"):
+            lake.overwrite(f"{folder}/t", spark.createDataFrame([(0, "a")], "id int, x string"))
+            for n in range(1, 3):
+                lake.merge(f"{folder}/t", spark.createDataFrame([(n, "b"), (n - 1, "c")], "id int, x string"), ["id"])
+        lake.save_state("job", {"raw/t": lake.position("raw/t")})
+        before = lake.position("raw/t")
+        rows = sorted(map(tuple, lake.read("raw/t").collect()))
+        found = tidy(lake)
+        assert set(found) == {"raw/t", "dbt/marts/t", STATE}
+        assert all(many > 1 and few == 1 for name, (many, few) in found.items() if name != STATE)
+        assert sorted(map(tuple, lake.read("raw/t").collect())) == rows
+        after = lake.position("raw/t")
+        assert after.version > before.version
+        assert lake.changes("raw/t", before, after).count() == 0
+        assert lake.state("job") == {"raw/t": before}
+        # What the change feed needs is still there: a job that rested since the table was made can continue.
+        assert lake.changes("raw/t", type(before)(before.table_id, 0), after).count() > 0
+
+
+def test_a_lake_without_a_table_is_left_alone(spark: SparkSession, tmp_path: Path) -> None:
+    with Lake(spark, tmp_path.as_uri()) as lake:
+        assert tidy(lake) == {}
