@@ -60,11 +60,16 @@ def lake_uri(current: Settings) -> str:
 
 
 def prepare(current: Settings) -> None:
-    """Remove what an earlier audit left."""
+    """A place for each engine, with nothing in it."""
+    remove(current)
+    bigquery.create_dataset(bigquery.client(current), SPARK_DATASET, current.bigquery_location)
+
+
+def remove(current: Settings) -> None:
+    """Remove what an audit made, but for its result."""
     bq = bigquery.client(current)
     for name in (*DBT_DATASETS, SPARK_DATASET):
         bq.delete_dataset(name, delete_contents=True, not_found_ok=True, retry=RETRY)
-    bigquery.create_dataset(bq, SPARK_DATASET, current.bigquery_location)
     lake = urlparse(lake_uri(current))
     # A full refresh overwrites tables wherever they are; only a local lake can also be removed with what it was.
     if lake.scheme == "file":
@@ -137,7 +142,7 @@ def audit(current: Settings, run_id: str, since: datetime.datetime) -> int:
         return 1
     rows = sum(each.dbt_rows for each in found)
     print(json.dumps({"rows": rows, "reason": f"{len(found)} tables, {rows:,} rows, the same by both engines"}))
-    prepare(current)
+    remove(current)
     return 0
 
 

@@ -21,9 +21,8 @@ def warehouse(emulator: Settings) -> Iterator[Settings]:
     parity_audit.prepare(emulator)
     bigquery.create_dataset(bq, DBT_DATASET, emulator.bigquery_location)
     yield emulator
-    parity_audit.prepare(emulator)
-    for name in (SPARK_DATASET, parity_audit.TABLE):
-        (bq.delete_table if "." in name else bq.delete_dataset)(name, not_found_ok=True)
+    parity_audit.remove(emulator)
+    bq.delete_table(parity_audit.TABLE, not_found_ok=True)
 
 
 def make(settings: Settings, table: str, by_dbt: str, by_spark: str) -> None:
@@ -73,4 +72,6 @@ def test_the_result_is_kept_and_a_difference_is_an_error(
         "select run_id, countif(only_dbt + only_spark > 0) as differing, count(*) as n "
         f"from {parity_audit.TABLE} group by run_id order by run_id",
     )
+    # Equal tables are of no use to anybody.
+    assert not [found.dataset_id for found in bq.list_datasets() if found.dataset_id.startswith("audit")]
     assert [tuple(row.values()) for row in kept] == [("one", 1, 5), ("two", 0, 5)]
