@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ import pytest
 from stack import airflow, bigquery
 from stack import ledger as run_ledger
 from stack.__main__ import SERVICES
+from stack.settings import ROOT
 from tests.content import Content, content, differences
 from tests.e2e import traps
 from tests.e2e.deployment import Deployment
@@ -188,6 +192,44 @@ def test_audit_and_maintenance_work_beside_what_is_published(deployment: Deploym
     assert {entry["step"]: entry["status"] for entry in said} == dict.fromkeys(
         ("pipeline_rests", "compact_lake", "sweep_deletions", "prune_ledger"), "success"
     )
+
+
+def runbook(language: str) -> list[str]:
+    """The runbook's blocks in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "runbook.md").read_text(), re.DOTALL)
+
+
+def test_every_query_of_the_runbook_runs(deployment: Deployment) -> None:
+    bq = bigquery.client(deployment.settings)
+    found = [bigquery.query(bq, sql) for sql in runbook("sql")]
+    assert len(found) >= 10
+    # Only what a run without late orders or missing rates has not.
+    assert sum(not rows for rows in found) <= 1
+
+
+def test_every_command_of_the_runbook_runs(deployment: Deployment) -> None:
+    lines = [line for block in runbook("sh") for line in block.splitlines()]
+    assert len(lines) >= 5
+    for line in lines:
+        command = line.replace("python ", f"{sys.executable} ").replace(".local", str(deployment.local_dir))
+        done = subprocess.run(
+            ["/bin/bash", "-c", command], cwd=ROOT, env=deployment.env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+
+
+def test_what_the_runbook_restores_is_what_was_lost(deployment: Deployment, story: dict[str, Content]) -> None:
+    """Tables of two layers and the lake, by its own command, word by word but for the engine."""
+    bq = bigquery.client(deployment.settings)
+    for table in ("intermediate.int_orders_usd", "intermediate.int_seller_tier_scd2", "marts.fct_orders"):
+        bigquery.query(bq, f"drop table {table}")
+    shutil.rmtree(deployment.local_dir / "lake")
+    command = next(line for block in runbook("text") for line in block.splitlines() if "full_refresh" in line)
+    assert command == """python -m stack.airflow trigger marketplace_elt_pipeline --conf '{"full_refresh": true}'"""
+    conf = '{"full_refresh": true, "engine": "spark"}'
+    done = deployment.run("stack.airflow", "trigger", airflow.DAG_ID, "--conf", conf)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert differences(content(deployment.settings), story["day 2"]) == {}
 
 
 def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(
