@@ -85,6 +85,11 @@ def _type(value: Any) -> str:
 def create_datasets(bq: bigquery.Client, location: str) -> None:
     """Make the project's six datasets if they are missing."""
     for name in DATASETS:
-        dataset = bigquery.Dataset(f"{bq.project}.{name}")
-        dataset.location = location
-        bq.create_dataset(dataset, exists_ok=True, retry=RETRY)
+        create_dataset(bq, name, location)
+
+
+def create_dataset(bq: bigquery.Client, name: str, location: str) -> None:
+    """Make one dataset if it is missing."""
+    dataset = bigquery.Dataset(f"{bq.project}.{name}")
+    dataset.location = location
+    bq.create_dataset(dataset, exists_ok=True, retry=RETRY)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stack import settings
+from stack import engine_failures, settings
 from stack.settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -75,35 +75,60 @@ def outcome(results: list[Any]) -> dict[str, Any]:
 
 
 def run(current: Settings, step: str, full_refresh: bool = False, target: str = "bigquery") -> int:
-    """Run one step. Returns 0, or 1 when a model or a test of severity error failed. For `spark` a session must be open: `run_on_spark`."""
+    """Run one step. For `spark` a session must be open: `run_on_spark`.
+
+    Returns 0, or 1 when a model or a test of severity error failed; EXIT_STATUS of engine_failures when the warehouse itself gave up, as out of memory.
+    """
     started = time.monotonic()
     command, selector = STEPS[step]
     arguments = [command, "--selector", selector]
     if full_refresh and command != "test":
         arguments.append("--full-refresh")
-    answer = _invoke(current, target, arguments)
+    return _conclude(current, _invoke(current, target, arguments), step, target, started)
+
+
+def build_heavy_beside(current: Settings, prefix: str) -> int:
+    """Make the heavy models, and what they are made of, anew from raw in datasets `<prefix>staging` and `<prefix>intermediate`. Returns as `run`."""
+    started = time.monotonic()
+    arguments = ["build", "--full-refresh", "--select", "+tag:heavy", "--vars", json.dumps({"dataset_prefix": prefix})]
+    arguments += ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+    answer = _invoke(current, "bigquery", arguments, kept="beside")
+    return _conclude(current, answer, "heavy", "beside", started)
+
+
+def _conclude(current: Settings, answer: dbtRunnerResult, step: str, target: str, started: float) -> int:
+    """Print and keep the outcome, name what failed, and return the exit status."""
     results = getattr(answer.result, "results", None)
     if answer.exception is not None or results is None:
         print(f"error: dbt {step} on {target}: {answer.exception or 'no result'}", file=sys.stderr)
-        return 1
+        return _exit_status(repr(answer.exception))
     report = outcome(results) | {"step": step, "seconds": round(time.monotonic() - started, 1)}
-    for result in results:
-        if str(result.status) in BAD:
-            message = " ".join((result.message or "").split())
-            print(f"error: {result.node.resource_type} {result.node.name}: {message}", file=sys.stderr)
+    bad = [result for result in results if str(result.status) in BAD]
+    for result in bad:
+        message = " ".join((result.message or "").split())
+        print(f"error: {result.node.resource_type} {result.node.name}: {message}", file=sys.stderr)
     path = results_path(current, step, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
     print(json.dumps(report))
-    return 0 if answer.success else 1
+    return 0 if answer.success else _exit_status(*(result.message or "" for result in bad))
 
 
-def _invoke(current: Settings, target: str, arguments: list[str]) -> dbtRunnerResult:
-    """Run dbt with its files in the target's folder. It prints to stdout; here that goes to stderr, as our last line must be the outcome alone."""
+def _exit_status(*messages: str) -> int:
+    """1, but the engine's own where every message says that the warehouse gave up: one model that is wrong is enough to make it the data's."""
+    is_own = bool(messages) and all(engine_failures.own_failure(message) for message in messages)
+    return engine_failures.EXIT_STATUS if is_own else 1
+
+
+def _invoke(current: Settings, target: str, arguments: list[str], kept: str = "") -> dbtRunnerResult:
+    """Run dbt with its files in the target's folder, or that of `kept`.
+
+    It prints to stdout; here that goes to stderr, as our last line must be the outcome alone.
+    """
     from dbt.cli.main import dbtRunner
 
     os.environ.update(current.environment())
-    project, folder = str(ROOT / "dbt"), _folder(current, target)
+    project, folder = str(ROOT / "dbt"), _folder(current, kept or target)
     places = ["--target", target, "--project-dir", project, "--profiles-dir", project]
     places += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
     stdout = os.dup(1)

@@ -1,15 +1,30 @@
-"""`ops.run_ledger`: what every step of every run did, with which engine, how long it took and why."""
+"""`ops.run_ledger`: what every step of every run did, with which engine, how long it took and why.
+
+`python -m stack.ledger prune --keep-days 365` forgets what is older, here and in `ops.parity_audit`.
+"""
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import json
+import sys
 from dataclasses import dataclass
 
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery as bigquery_api
 
-from stack import bigquery
+from stack import bigquery, settings
 from stack.settings import Settings
 
 TABLE = "ops.run_ledger"
+DECISION_STEP = "decide_engine"
+# The heavy step by its engine: as chosen, or after the other one failed.
+HEAVY_STEPS = {f"{kind}_{engine}": engine for kind in ("heavy", "fall_back") for engine in ("dbt", "spark")}
+# What history is read for the engine choice.
+HISTORY_STEPS = 200
+# What is pruned, and by which column.
+PRUNED = {TABLE: "recorded_at", "ops.parity_audit": "audited_at"}
 
 
 @dataclass(frozen=True)
@@ -25,9 +40,9 @@ class Entry:
     reason: str
 
 
-def record(settings: Settings, entry: Entry) -> None:
+def record(current: Settings, entry: Entry) -> None:
     """Append one entry. Statement time, not the caller's clock, orders the entries."""
-    bq = bigquery.client(settings)
+    bq = bigquery.client(current)
     bigquery.query(
         bq,
         f"create table if not exists {TABLE} (run_id string, step string, engine string, `rows` int64,"
@@ -51,10 +66,73 @@ def record(settings: Settings, entry: Entry) -> None:
     ).result(retry=bigquery.RETRY)
 
 
-def of_run(settings: Settings, run_id: str) -> list[dict[str, object]]:
+def of_run(current: Settings, run_id: str) -> list[dict[str, object]]:
     """The entries of one run, oldest first; none for a run that recorded nothing."""
     return bigquery.query(
-        bigquery.client(settings),
+        bigquery.client(current),
         f"select * from {TABLE} where run_id = @run_id order by recorded_at",
         {"run_id": run_id},
     )
+
+
+def heavy_runs(current: Settings) -> list[dict[str, object]]:
+    """The latest heavy steps, oldest first, as {"step", "seconds", "status", "rows"}; `rows` waited when the run's engine was decided.
+
+    Of a step that was cleared and run again, the first success counts: a second one finds the work done. None before the first run.
+    """
+    try:
+        newest_first = bigquery.query(
+            bigquery.client(current),
+            f"""
+            with decisions as (
+                select run_id, `rows` from {TABLE} where step = '{DECISION_STEP}'
+                qualify row_number() over (partition by run_id order by recorded_at desc) = 1
+            ),
+            heavy as (
+                select run_id, step, seconds, status, recorded_at from {TABLE}
+                where step in ({", ".join(f"'{step}'" for step in HEAVY_STEPS)})
+                qualify row_number() over (partition by run_id, step, status order by recorded_at) = 1
+            )
+            select heavy.step, heavy.seconds, heavy.status, decisions.`rows`
+            from heavy left join decisions on heavy.run_id = decisions.run_id
+            order by heavy.recorded_at desc limit {HISTORY_STEPS}
+            """,
+        )
+    except NotFound:
+        return []
+    return newest_first[::-1]
+
+
+def prune(current: Settings, keep_days: int) -> int:
+    """Forget what is older than `keep_days`. Returns the number of entries that went; a table that does not exist yet has none."""
+    bq = bigquery.client(current)
+    limit = {"limit": datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=keep_days)}
+    gone = 0
+    for table, column in PRUNED.items():
+        try:
+            gone += bigquery.query(bq, f"select count(*) as n from {table} where {column} < @limit", limit)[0]["n"]
+        except NotFound:
+            continue
+        bigquery.query(bq, f"delete from {table} where {column} < @limit", limit)
+    return gone
+
+
+def main() -> int:
+    """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m stack.ledger", description=__doc__)
+    parser.add_argument("step", choices=("prune",))
+    parser.add_argument("--keep-days", type=int, default=365, help="how long a run is remembered")
+    arguments = parser.parse_args()
+    if arguments.keep_days < 1:
+        parser.error("--keep-days must be 1 or more")
+    try:
+        gone = prune(settings.load(), arguments.keep_days)
+    except GoogleAPIError as error:
+        print(f"error: the ledger could not be pruned: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(json.dumps({"rows": gone, "reason": f"{gone:,} entries older than {arguments.keep_days} days are gone"}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

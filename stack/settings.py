@@ -72,6 +72,10 @@ class Settings:
     spark_driver_java_options: str
     spark_threshold_rows: int
 
+    # How the engine of the heavy steps is chosen, and what each costs: a name in airflow/dags/marketplace/price_profiles.json, or a file like it.
+    engine_policy: str
+    price_profile: str
+
     @property
     def admin_dsn(self) -> str:
         """The local Postgres as its owner: for the generator and `make day`, never for the pipeline."""
@@ -146,6 +150,8 @@ def load() -> Settings:
         # Jobs want throughput, not short pauses: on 2 cores a sixth less time than with the JVM's default collector.
         spark_driver_java_options=_env("SPARK_DRIVER_JAVA_OPTIONS", "-XX:+UseParallelGC"),
         spark_threshold_rows=_number("SPARK_THRESHOLD_ROWS", 1_000_000),
+        engine_policy=_env("ENGINE_POLICY", "volume"),
+        price_profile=_env("PRICE_PROFILE", "local"),
     )
 
 

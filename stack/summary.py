@@ -11,6 +11,8 @@ from google.api_core.exceptions import NotFound
 from stack import airflow, bigquery, dbt, ledger
 from stack.settings import DATASETS, Settings
 
+# What a run of the pipeline begins with, and one of another DAG does not.
+FIRST_STEP = "sync.find_connection"
 # What the pipeline finds of each planted trap: the trap's name in the generator's ledger, and the keys of its rows as one column of text.
 FOUND = {
     "replayed_payments": "select p.payment_id from staging.stg_marketplace__payments as p "
@@ -123,14 +125,21 @@ def of_run(settings: Settings, run_id: str, seconds: dict[str, float], ledger_fi
         lines.append(f"{dataset:13} {sum(tables.values()):>12,} rows")
         if dataset != "ops":
             lines += [f"  {name:36} {rows:>12,}" for name, rows in tables.items()]
-    decision = next((e for e in ledger.of_run(settings, run_id) if e["step"] == "decide_engine"), None)
-    lines.append(f"engine        {decision['reason'] if decision else 'not recorded'}")
+    lines += _engine(ledger.of_run(settings, run_id))
     lines.append("tests         " + _tests(settings))
     lines += ["", *_traps(found(settings), planted(ledger_file))]
     lines += ["", "seconds"]
     lines += [f"  {name:22} {value:6.1f}" for name, value in seconds.items()]
     lines += ["", *addresses(settings)]
     return "\n".join(lines)
+
+
+def _engine(entries: list[dict[str, Any]]) -> list[str]:
+    """The engine and why, and the other one's turn when the first failed."""
+    reasons = {entry["step"]: str(entry["reason"]) for entry in entries}
+    lines = [f"engine        {reasons.get(ledger.DECISION_STEP, 'not recorded')}"]
+    fell_back = reasons.get("fall_back", "")
+    return lines + ([f"              {fell_back}"] if fell_back.startswith("fell back") else [])
 
 
 def _tests(settings: Settings) -> str:
@@ -156,10 +165,12 @@ def _traps(seen: dict[str, int], expected: dict[str, int]) -> list[str]:
 
 
 def last_run(settings: Settings) -> list[str]:
-    """The newest run in the ledger: its steps, engine and reason; one line when there is none."""
+    """The pipeline's newest run in the ledger: its steps, engine and reason; one line when there is none."""
     bq = bigquery.client(settings)
     try:
-        newest = bigquery.query(bq, f"select run_id from {ledger.TABLE} order by recorded_at desc limit 1")
+        newest = bigquery.query(
+            bq, f"select run_id from {ledger.TABLE} where step = '{FIRST_STEP}' order by recorded_at desc limit 1"
+        )
     except NotFound:
         newest = []
     if not newest:
@@ -168,6 +179,6 @@ def last_run(settings: Settings) -> list[str]:
     for entry in ledger.of_run(settings, newest[0]["run_id"]):
         rows = "" if entry["rows"] is None else f"{entry['rows']:,} rows"
         lines.append(
-            f"  {entry['step']:22} {entry['status']:8} {entry['seconds']:7.1f} s  {rows:>15}  {entry['reason']}"
+            f"  {entry['step']:22} {entry['status']:13} {entry['seconds']:7.1f} s  {rows:>15}  {entry['reason']}"
         )
     return lines

@@ -8,14 +8,21 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from stack import bigquery
+from stack import airflow, bigquery
+from stack import ledger as run_ledger
 from stack.__main__ import SERVICES
+from stack.settings import ROOT
 from tests.content import Content, content, differences
 from tests.e2e import traps
 from tests.e2e.deployment import Deployment
@@ -120,15 +127,109 @@ def touched_orders(deployment: Deployment) -> set[str]:
     return touched
 
 
-def test_after_a_second_day_dbt_continues_from_what_spark_wrote(
+def kill_spark(deployment: Deployment, into_the_step: float) -> None:
+    """Kill -9 the driver's JVM once it has worked for so many seconds."""
+    airflow_process = SERVICES["airflow"].process(deployment.settings).running()
+    assert airflow_process is not None
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in airflow_process.children(recursive=True):
+                if child.name() == "java" and time.time() - child.create_time() > into_the_step:
+                    child.kill()
+                    return
+        time.sleep(0.5)
+
+
+def test_after_a_second_day_spark_is_killed_and_dbt_does_its_step_from_what_spark_wrote_the_day_before(
     deployment: Deployment, story: dict[str, Content]
 ) -> None:
     day = deployment.run("source.day", "--ledger", str(deployment.local_dir / "source" / "ledger.json"))
     assert day.returncode == 0, day.stderr
-    deployment.demo("--scale", SCALE, "--engine", "dbt")
+    killer = threading.Thread(target=kill_spark, args=(deployment, 15.0))
+    killer.start()
+    printed = deployment.demo("--scale", SCALE, "--engine", "spark")
+    killer.join()
+    assert "fell back to dbt: spark failed, killed" in printed
     story["day 2"] = content(deployment.settings)
     assert differences(story["day 1"], story["day 2"])
     demand_that_traps_are_found_exactly(deployment)
+
+
+def test_the_decision_and_the_fall_back_are_in_the_ledger_and_in_the_notes(deployment: Deployment) -> None:
+    api = airflow.Api(deployment.settings)
+    run_id = api.active_runs(airflow.DAG_ID, "success")[-1]
+    notes = {task["task_id"]: task["note"] for task in api.tasks(airflow.DAG_ID, run_id)}
+    assert notes["decide_engine"].startswith("spark: asked for by the run's parameter (")
+    assert re.search(r"\(expected: dbt \d+ s, spark \d+ s\)$", notes["decide_engine"])
+    assert notes["fall_back"] == "fell back to dbt: spark failed, killed"
+    entries = {entry["step"]: entry for entry in run_ledger.of_run(deployment.settings, run_id)}
+    assert entries["decide_engine"]["reason"] == notes["decide_engine"]
+    assert (entries["heavy_spark"]["status"], entries["heavy_spark"]["engine"]) == ("engine failed", "spark")
+    assert (entries["fall_back_dbt"]["status"], entries["fall_back_dbt"]["engine"]) == ("success", "dbt")
+    assert entries["intermediate_gate"]["engine"] == "dbt"
+
+
+def test_audit_and_maintenance_work_beside_what_is_published(deployment: Deployment, story: dict[str, Content]) -> None:
+    api = airflow.Api(deployment.settings)
+    runs = {}
+    for dag_id in ("marketplace_parity_audit", "marketplace_maintenance"):
+        api.wait_for_dag(dag_id)
+        runs[dag_id] = api.trigger(dag_id, {})
+    deadline = time.monotonic() + 600
+    while (states := {api.run(*run)["state"] for run in runs.items()}) & {"queued", "running"}:
+        assert time.monotonic() < deadline, [api.tasks(*run) for run in runs.items()]
+        time.sleep(1)
+    assert states == {"success"}, [api.tasks(*run) for run in runs.items()]
+    bq = bigquery.client(deployment.settings)
+    audited = bigquery.query(bq, "select * from ops.parity_audit")
+    assert len(audited) == 5
+    assert all(row["dbt_rows"] == row["spark_rows"] > 0 for row in audited)
+    assert all(row["only_dbt"] == row["only_spark"] == 0 for row in audited)
+    assert not [found.dataset_id for found in bq.list_datasets() if found.dataset_id.startswith("audit")]
+    assert differences(content(deployment.settings), story["day 2"]) == {}
+    said = run_ledger.of_run(deployment.settings, runs["marketplace_maintenance"])
+    assert {entry["step"]: entry["status"] for entry in said} == dict.fromkeys(
+        ("pipeline_rests", "compact_lake", "sweep_deletions", "prune_ledger"), "success"
+    )
+
+
+def runbook(language: str) -> list[str]:
+    """The runbook's blocks in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "runbook.md").read_text(), re.DOTALL)
+
+
+def test_every_query_of_the_runbook_runs(deployment: Deployment) -> None:
+    bq = bigquery.client(deployment.settings)
+    found = [bigquery.query(bq, sql) for sql in runbook("sql")]
+    assert len(found) >= 10
+    # Only what a run without late orders or missing rates has not.
+    assert sum(not rows for rows in found) <= 1
+
+
+def test_every_command_of_the_runbook_runs(deployment: Deployment) -> None:
+    lines = [line for block in runbook("sh") for line in block.splitlines()]
+    assert len(lines) >= 5
+    for line in lines:
+        command = line.replace("python ", f"{sys.executable} ").replace(".local", str(deployment.local_dir))
+        done = subprocess.run(
+            ["/bin/bash", "-c", command], cwd=ROOT, env=deployment.env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+
+
+def test_what_the_runbook_restores_is_what_was_lost(deployment: Deployment, story: dict[str, Content]) -> None:
+    """Tables of two layers and the lake, by its own command, word by word but for the engine."""
+    bq = bigquery.client(deployment.settings)
+    for table in ("intermediate.int_orders_usd", "intermediate.int_seller_tier_scd2", "marts.fct_orders"):
+        bigquery.query(bq, f"drop table {table}")
+    shutil.rmtree(deployment.local_dir / "lake")
+    command = next(line for block in runbook("text") for line in block.splitlines() if "full_refresh" in line)
+    assert command == """python -m stack.airflow trigger marketplace_elt_pipeline --conf '{"full_refresh": true}'"""
+    conf = '{"full_refresh": true, "engine": "spark"}'
+    done = deployment.run("stack.airflow", "trigger", airflow.DAG_ID, "--conf", conf)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert differences(content(deployment.settings), story["day 2"]) == {}
 
 
 def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(

@@ -18,3 +18,15 @@ def test_only_the_tests_of_the_runs_own_steps_are_counted(settings: Settings, tm
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"tests_passed": passed, "warned": ["a"] if step == "marts" else []}))
     assert summary._tests(current) == "105 passed, 1 warned, 0 failed"
+
+
+def test_the_summary_says_which_engine_stepped_in() -> None:
+    decided = {"step": "decide_engine", "reason": "spark: asked for"}
+    assert summary._engine([decided, {"step": "fall_back", "reason": "not needed"}]) == [
+        "engine        spark: asked for"
+    ]
+    assert summary._engine([decided, {"step": "fall_back", "reason": "fell back to dbt: spark failed, killed"}]) == [
+        "engine        spark: asked for",
+        "              fell back to dbt: spark failed, killed",
+    ]
+    assert summary._engine([]) == ["engine        not recorded"]

@@ -8,28 +8,36 @@ import logging
 from typing import Any
 
 from airflow.sdk.bases.notifier import BaseNotifier
+from airflow.sdk.exceptions import AirflowFailException
 
+from marketplace.engine_choice import ENGINE_FAILED
+from marketplace.fall_back import CannotGoOn
 from stack import ledger, settings
 
 log = logging.getLogger(__name__)
-DECISION_TASK = "decide_engine"
+
+
+class EngineFailed(AirflowFailException):
+    """The engine failed for a reason of its own: the same engine is not asked again, the other one may be."""
 
 
 def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
     """The ledger entry of a finished task instance, from its times and what it returned (a dict, or JSON, with rows and reason)."""
     ti = context["ti"]
     result = _as_dict(ti.xcom_pull(task_ids=ti.task_id))
-    decision = _as_dict(ti.xcom_pull(task_ids=DECISION_TASK))
+    decision = _as_dict(ti.xcom_pull(task_ids=ledger.DECISION_STEP))
+    # What follows a fall-back judges the other engine's tables.
+    instead = ledger.HEAVY_STEPS.get(str(ti.xcom_pull(task_ids="fall_back")))
     error = context.get("exception")
     now = datetime.datetime.now(datetime.UTC)
     return ledger.Entry(
         run_id=context["run_id"],
         step=ti.task_id,
-        engine=decision.get("engine"),
+        engine=ledger.HEAVY_STEPS.get(ti.task_id) or instead or decision.get("engine"),
         rows=result.get("rows"),
         seconds=round((now - ti.start_date).total_seconds(), 3),
         status=status,
-        reason=str(error)[:1000] if error else str(result.get("reason", "")),
+        reason=str(error)[:1000] if error else str(result.get("reason") or ti.xcom_pull(key="reason") or ""),
     )
 
 
@@ -63,7 +71,11 @@ class FailureNotifier(BaseNotifier):
 
     def notify(self, context: Any) -> None:
         """Record and alert."""
-        _record(context, "failed")
+        error = context.get("exception")
+        _record(context, ENGINE_FAILED if isinstance(error, EngineFailed) else "failed")
+        if isinstance(getattr(error, "__cause__", None), CannotGoOn):
+            # What it could not go on from has alerted.
+            return
         ti = context["ti"]
         alert = {
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -71,7 +83,7 @@ class FailureNotifier(BaseNotifier):
             "run": context["run_id"],
             "task": ti.task_id,
             "try": ti.try_number,
-            "reason": str(context.get("exception"))[:1000],
+            "reason": str(error)[:1000],
             "log": getattr(ti, "log_url", None),
             "runbook": "docs/runbook.md",
         }

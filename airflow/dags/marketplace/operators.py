@@ -1,0 +1,89 @@
+"""The tasks that run the project's programs, and the heavy step by either engine."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Param, task
+from airflow.sdk.exceptions import AirflowException
+
+from marketplace.notifications import EngineFailed, FailureNotifier, record_success
+from stack.airflow import DAG_ID
+from stack.engine_failures import own_failure
+from stack.settings import ROOT, load
+
+PYTHON = ROOT / ".venv" / "main" / "bin" / "python"
+DBT = f"{PYTHON} -m stack.dbt"
+FULL_REFRESH = "{{ '--full-refresh' if params.full_refresh else '' }}"
+FULL_REFRESH_PARAM = Param(False, type="boolean", description="rebuild every table from raw")
+DEFAULT_ARGS = {
+    "retries": 1,
+    "retry_delay": datetime.timedelta(seconds=20),
+    "execution_timeout": datetime.timedelta(hours=2),
+    "on_success_callback": record_success,
+    "on_failure_callback": FailureNotifier(),
+}
+VERDICT = "verdict"
+
+
+def command(task_id: str, arguments: str, **kwargs: Any) -> BashOperator:
+    """A program of the project's own environment; its last line is the task's result, its exit status the task's."""
+    return BashOperator(task_id=task_id, bash_command=f"exec {arguments}", cwd=str(ROOT), append_env=True, **kwargs)
+
+
+def spark_submit(task_id: str, job: str, **kwargs: Any) -> SparkSubmitOperator:
+    """spark_jobs/`job`.py, on the master of the connection `spark_marketplace`."""
+    return SparkSubmitOperator(task_id=task_id, **(_spark(job) | kwargs))
+
+
+def _spark(job: str) -> dict[str, Any]:
+    return {
+        "conn_id": "spark_marketplace",
+        "spark_binary": str(ROOT / ".venv" / "main" / "bin" / "spark-submit"),
+        "application": str(ROOT / "spark_jobs" / f"{job}.py"),
+        "driver_memory": load().spark_driver_memory,
+        "env_vars": {"PYSPARK_PYTHON": str(PYTHON), "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"},
+        "verbose": False,
+    }
+
+
+@task.sensor(poke_interval=30, timeout=3 * 3600, mode="reschedule")
+def pipeline_rests(ti: Any) -> bool:
+    """Whether no run of the pipeline is active: it would write what is read or compacted here."""
+    return bool(ti.get_dr_count(dag_id=DAG_ID, states=["running"]) == 0)
+
+
+class HeavyStep:
+    """Mixed into an operator: when it fails, whether that is the engine's own doing is pushed as VERDICT, for the task that decides on falling back."""
+
+    def execute(self, context: Any) -> Any:
+        """Run. Raises EngineFailed, which is not retried, or what the operator raised."""
+        try:
+            return super().execute(context)  # type: ignore[misc]
+        except AirflowException as error:
+            why = own_failure(str(error))
+            reason = why or str(error).splitlines()[0]
+            context["ti"].xcom_push(key=VERDICT, value={"reason": reason, "is_engines_own": why is not None})
+            if why is None:
+                raise
+            raise EngineFailed(f"{why}: {error}") from error
+
+
+class HeavyDbt(HeavyStep, BashOperator):
+    """The heavy models by dbt."""
+
+    def __init__(self, task_id: str, bash_command: str = f"exec {DBT} heavy {FULL_REFRESH}", **kwargs: Any) -> None:
+        """`bash_command` differs in tests only."""
+        super().__init__(task_id=task_id, bash_command=bash_command, cwd=str(ROOT), append_env=True, **kwargs)
+
+
+class HeavySpark(HeavyStep, SparkSubmitOperator):
+    """The heavy jobs by spark-submit, on the master of the connection `spark_marketplace`."""
+
+    def __init__(self, task_id: str, **kwargs: Any) -> None:
+        """Everything but the task id has its default."""
+        arguments = ["{{ '--full-refresh' if params.full_refresh else '--incremental' }}"]
+        super().__init__(task_id=task_id, **(_spark("heavy_steps") | {"application_args": arguments} | kwargs))

@@ -1,0 +1,26 @@
+"""What keeps the deployment small and right when nobody looks: the lake compacted, deletions found, the ledger pruned."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from airflow.sdk import DAG, Param
+from airflow.timetables.trigger import CronTriggerTimetable
+from marketplace.operators import DEFAULT_ARGS, PYTHON, command, pipeline_rests, spark_submit
+
+with DAG(
+    dag_id="marketplace_maintenance",
+    doc_md=Path(__file__).with_suffix(".md").read_text(),
+    schedule=CronTriggerTimetable("0 5 * * 0", timezone="UTC", run_immediately=datetime.timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    tags=["marketplace"],
+    params={"keep_days": Param(365, type="integer", minimum=1, description="how long the ledger remembers a run")},
+    default_args=DEFAULT_ARGS,
+):
+    pipeline_rests() >> [
+        spark_submit("compact_lake", "maintenance"),
+        command("sweep_deletions", f"{PYTHON} -m airbyte.deletion_sweep"),
+        command("prune_ledger", f"{PYTHON} -m stack.ledger prune --keep-days {{{{ params.keep_days }}}}"),
+    ]

@@ -1,0 +1,72 @@
+"""Let the heavy operators fail for real and print what they and the notifier say: run by test_fall_back.py under Airflow's own environment."""
+
+import datetime
+import json
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+from marketplace.fall_back import CannotGoOn
+from marketplace.notifications import EngineFailed, FailureNotifier
+from marketplace.operators import HeavyDbt, HeavySpark
+
+from stack import ledger
+from stack.settings import load
+
+
+class TaskInstance:
+    """The part of one that the operators and the notifier use."""
+
+    dag_id, try_number = "a_dag", 1
+
+    def __init__(self, task_id: str = "a_task") -> None:
+        self.task_id = task_id
+        self.start_date = datetime.datetime.now(datetime.UTC)
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_pull(self, **_: Any) -> None:
+        """Nothing was pushed."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+CASES = {
+    "dbt works": HeavyDbt(task_id="a", bash_command="echo done"),
+    "dbt is killed": HeavyDbt(task_id="b", bash_command="kill -9 $$"),
+    "dbt's model is wrong": HeavyDbt(task_id="c", bash_command="exit 1"),
+    "dbt's warehouse gives up": HeavyDbt(task_id="d", bash_command="exit 75"),
+    # Less than Spark needs to start at all, which is quick to find out.
+    "spark has too little memory": HeavySpark(task_id="e", driver_memory="300m", application_args=[]),
+    "spark's application is not there": HeavySpark(task_id="f", application="/nowhere.py", application_args=[]),
+}
+outcomes = {}
+for case, operator in CASES.items():
+    instance, error = TaskInstance(), None
+    try:
+        operator.execute({"ti": instance})
+    except Exception as raised:
+        error = type(raised).__name__
+    outcomes[case] = {"error": error, "verdict": instance.pushed.get("verdict")}
+
+
+def stopped(reason: str) -> Exception:
+    """As `fall_back` fails."""
+    try:
+        raise AirflowFailException(reason) from CannotGoOn(reason)
+    except AirflowFailException as error:
+        return error
+
+
+alerts = load().local_dir / "alerts.log"
+alerts.unlink(missing_ok=True)
+for task_id, raised in {
+    "heavy_spark": EngineFailed("killed"),
+    "marts": RuntimeError("a test failed"),
+    "fall_back": stopped("no engine ran"),
+}.items():
+    FailureNotifier().notify({"ti": TaskInstance(task_id), "run_id": "notified", "exception": raised})
+told = {
+    "alerts": [json.loads(line)["task"] for line in alerts.read_text().splitlines()],
+    "ledger": {entry["step"]: [entry["status"], entry["engine"]] for entry in ledger.of_run(load(), "notified")},
+}
+print(json.dumps(outcomes | {"told": told}))

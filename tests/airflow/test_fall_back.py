@@ -1,0 +1,131 @@
+"""When the other engine steps in: after a failure that is the engine's own, once, and for nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from marketplace.fall_back import CannotGoOn, Verdict, what_follows
+
+from stack import airflow, dbt
+from stack.engine_failures import EXIT_STATUS, own_failure
+from stack.settings import ROOT, Settings, load
+
+BROKEN = Verdict("out of memory", True)
+WRONG = Verdict("model int_orders_usd: no column currency", False)
+
+
+def test_a_step_that_worked_goes_on_to_its_gate() -> None:
+    assert what_follows("dbt", "success", None, True) == ("intermediate_gate", "not needed")
+
+
+def test_an_engine_that_broke_is_followed_by_the_other_one() -> None:
+    following, reason = what_follows("spark", "failed", BROKEN, True)
+    assert (following, reason) == ("fall_back_dbt", "fell back to dbt: spark failed, out of memory")
+    assert what_follows("dbt", "failed", BROKEN, True)[0] == "fall_back_spark"
+
+
+def test_a_step_that_was_killed_before_it_could_say_anything_counts_as_broken() -> None:
+    assert what_follows("spark", "failed", None, True)[1] == "fell back to dbt: spark failed, it died without a word"
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "is_allowed", "message"),
+    [
+        ("failed", WRONG, True, "heavy_spark failed and dbt would, too: model int_orders_usd: no column currency"),
+        ("failed", BROKEN, False, r"heavy_spark failed \(out of memory\), and the run's parameter fall_back is off"),
+        ("upstream_failed", None, True, "no engine ran: heavy_spark is upstream_failed"),
+        (None, None, True, "no engine ran: heavy_spark is None"),
+    ],
+)
+def test_everything_else_stops_the_run(state: str, verdict: Verdict | None, is_allowed: bool, message: str) -> None:
+    with pytest.raises(CannotGoOn, match=message):
+        what_follows("spark", state, verdict, is_allowed)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "Job aborted due to stage failure: Lost task 0.0: java.lang.OutOfMemoryError: Java heap space",
+            "out of memory",
+        ),
+        ("Out of Memory Error: failed to allocate data of size 16.0 MiB (953.6 MiB/953.6 MiB used)", "out of memory"),
+        ("Resources exceeded during query execution: The query could not be executed", "out of memory"),
+        ("Cannot execute: spark-submit --master local[*]. Error code is: -9.", "killed"),
+        ("Bash command failed. The command returned a non-zero exit code 137.", "killed"),
+        ("ERROR StandaloneSchedulerBackend: All masters are unresponsive! Giving up.", "the cluster is gone"),
+        ("java.io.IOException: No space left on device", "no space for what it spills"),
+        (f"Bash command failed. The command returned a non-zero exit code {EXIT_STATUS}.", "the warehouse gave up"),
+        # The data's, the configuration's, or both engines'.
+        ("heavy_steps: failed: raw.payments has no column currency: refresh the source's schema and sync", None),
+        ("heavy_steps: failed: raw.payments does not exist: run the sync that lands it first", None),
+        ("heavy_steps: failed: the warehouse at http://127.0.0.1:9050 does not answer: start it", None),
+        ("Bash command failed. The command returned a non-zero exit code 1.", None),
+        ("Cannot execute: spark-submit. Error code is: 1.", None),
+        ("Could not parse Master URL: 'moon'", None),
+        ("", None),
+    ],
+)
+def test_which_failures_are_the_engines_own(text: str, why: str | None) -> None:
+    assert own_failure(text) == why
+
+
+def test_dbt_blames_the_warehouse_only_when_every_model_that_failed_does() -> None:
+    assert (
+        dbt._exit_status("Out of Memory Error: failed to allocate", "Resources exceeded during query execution") == 75
+    )
+    assert dbt._exit_status("Out of Memory Error: failed to allocate", "Name currency not found") == 1
+    assert dbt._exit_status() == 1
+
+
+@pytest.fixture(scope="module")
+def verdicts(emulator: Settings) -> dict:
+    """What the heavy operators say of real failures, by case, under Airflow's own environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRBYTE_CLIENT_ID", "client")
+        patch.setenv("AIRBYTE_CLIENT_SECRET", "secret")
+        env = airflow.environment(load())
+    done = subprocess.run(
+        [ROOT / ".venv" / "airflow" / "bin" / "python", Path(__file__).parent / "heavy_operators.py"],
+        env=env | {"PYTHONPATH": f"{ROOT}:{ROOT / 'airflow' / 'dags'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "verdict"),
+    [
+        ("dbt works", None, None),
+        ("dbt is killed", "EngineFailed", {"reason": "killed", "is_engines_own": True}),
+        ("dbt's warehouse gives up", "EngineFailed", {"reason": "the warehouse gave up", "is_engines_own": True}),
+        ("spark has too little memory", "EngineFailed", {"reason": "out of memory", "is_engines_own": True}),
+    ],
+)
+def test_a_heavy_operator_tells_an_engines_failure(verdicts: dict, case: str, error: str | None, verdict: dict) -> None:
+    assert verdicts[case] == {"error": error, "verdict": verdict}
+
+
+@pytest.mark.parametrize("case", ["dbt's model is wrong", "spark's application is not there"])
+def test_a_heavy_operator_leaves_the_datas_and_the_configurations_failures_as_they_are(
+    verdicts: dict, case: str
+) -> None:
+    assert verdicts[case]["error"] not in (None, "EngineFailed")
+    assert verdicts[case]["verdict"]["is_engines_own"] is False
+
+
+def test_a_failure_alerts_once_and_the_ledger_tells_an_engines_failure_from_others(verdicts: dict) -> None:
+    assert verdicts["told"] == {
+        "alerts": ["heavy_spark", "marts"],
+        "ledger": {
+            "heavy_spark": ["engine failed", "spark"],
+            "marts": ["failed", None],
+            "fall_back": ["failed", None],
+        },
+    }

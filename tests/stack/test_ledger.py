@@ -1,0 +1,70 @@
+"""The run ledger and the pending volume, as the engine choice reads them from a real warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stack import bigquery, ledger, volume
+from stack.ledger import Entry
+from stack.settings import Settings
+
+
+@pytest.fixture
+def warehouse(emulator: Settings) -> Iterator[Settings]:
+    """The session's warehouse without a ledger, before and after."""
+    tables = (*ledger.PRUNED, "ops.pending_rows", "raw.volume_test")
+    for name in tables:
+        bigquery.client(emulator).delete_table(name, not_found_ok=True)
+    yield emulator
+    for name in tables:
+        bigquery.client(emulator).delete_table(name, not_found_ok=True)
+
+
+def write(settings: Settings, *entries: tuple[str, str, int | None, float, str]) -> None:
+    for run_id, step, rows, seconds, status in entries:
+        ledger.record(settings, Entry(run_id, step, None, rows, seconds, status, ""))
+
+
+def test_heavy_runs_are_the_heavy_steps_with_what_was_pending_oldest_first(warehouse: Settings) -> None:
+    assert ledger.heavy_runs(warehouse) == []
+    write(
+        warehouse,
+        ("one", "decide_engine", 100, 1.0, "success"),
+        ("one", "heavy_spark", None, 60.0, "engine failed"),
+        ("one", "fall_back_dbt", 90, 12.0, "success"),
+        ("one", "marts", 5, 30.0, "success"),
+        ("two", "heavy_dbt", 1, 9.0, "success"),
+        # Cleared and run again: nothing was left to do.
+        ("one", "fall_back_dbt", 0, 2.0, "success"),
+    )
+    assert ledger.heavy_runs(warehouse) == [
+        {"step": "heavy_spark", "seconds": 60.0, "status": "engine failed", "rows": 100},
+        {"step": "fall_back_dbt", "seconds": 12.0, "status": "success", "rows": 100},
+        {"step": "heavy_dbt", "seconds": 9.0, "status": "success", "rows": None},
+    ]
+
+
+def test_pruning_forgets_what_is_too_old_and_nothing_else(warehouse: Settings) -> None:
+    assert ledger.prune(warehouse, 30) == 0
+    write(warehouse, ("old", "marts", 1, 1.0, "success"), ("new", "marts", 1, 1.0, "success"))
+    bq = bigquery.client(warehouse)
+    age = "update ops.run_ledger set recorded_at = timestamp_sub(recorded_at, interval 31 day) where run_id = 'old'"
+    bigquery.query(bq, age)
+    assert ledger.prune(warehouse, 32) == 0
+    assert ledger.prune(warehouse, 30) == 1
+    assert [row["run_id"] for row in bigquery.query(bq, "select run_id from ops.run_ledger")] == ["new"]
+
+
+def test_the_volume_is_rows_and_bytes_by_heavy_table_and_unknown_without_the_view(warehouse: Settings) -> None:
+    assert volume.pending(warehouse) is None
+    bq = bigquery.client(warehouse)
+    bigquery.query(bq, "create table raw.volume_test as select n from unnest([1, 2, 3, 4]) as n")
+    bigquery.query(
+        bq,
+        "create view ops.pending_rows as select 'int_x' as heavy_model, 'volume_test' as raw_table, 1 as pending_rows",
+    )
+    size = bq.get_table("raw.volume_test").num_bytes
+    assert volume.pending(warehouse) == {"int_x": (1, round(size / 4))}
+    assert volume.pending(warehouse, is_full_refresh=True) == {"int_x": (4, size)}
