@@ -13,7 +13,7 @@ from delta.tables import DeltaTable
 
 from spark_jobs.command import reason
 from spark_jobs.databases import folder
-from spark_jobs.lake import STATE, Lake
+from spark_jobs.lake import Lake
 from spark_jobs.session import open_session
 from stack import settings as stack_settings
 from stack.settings import DATASETS
@@ -32,7 +32,7 @@ def tidy(lake: Lake) -> dict[str, tuple[int, int]]:
     lake.spark.conf.set(LISTING_TASKS, lake.spark.sparkContext.defaultParallelism)
     names = [f"{folder_}/{name}" for folder_ in FOLDERS for name in lake.names(folder_)]
     found = {}
-    for name in [*names, *([STATE] if lake.holds(STATE) else [])]:
+    for name in names:
         table = DeltaTable.forPath(lake.spark, lake.uri(name))
         before = _files(table)
         if before > 1:

@@ -134,6 +134,12 @@ class Reader:
         table = self.page.locator("table", has=self.page.locator("caption", has_text=caption)).first
         return [row.locator("th, td").all_text_contents() for row in table.locator("tbody tr").all()]
 
+    def unfold(self, summary: str) -> None:
+        """Open the first part of that summary and wait for what it holds: it is made when it is first shown."""
+        part = self.page.locator("details", has=self.page.locator("summary", has_text=summary)).first
+        part.locator("summary").click()
+        part.locator("table").wait_for()
+
     def demand_quiet(self) -> None:
         """No error was said and nothing was asked of anybody else."""
         assert self.errors == []

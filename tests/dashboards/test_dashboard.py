@@ -85,7 +85,7 @@ def sites(empty_warehouse: Settings, data: dict[str, Any], tmp_path_factory: pyt
     first = data["sellers"]["rows"][0]
     many = [[f"seller-{n:03}", *first[1:]] for n in range(60)]
     for n, row in enumerate(many):
-        row[names.index("gmv")] = n * 100
+        row[names.index("gmv")], row[names.index("is_deleted")] = n * 100, False
     build.write(folder / "many", data | {"sellers": data["sellers"] | {"rows": many, "total": 90}})
     # The very last thing that is done to this warehouse.
     bq = bigquery.client(empty_warehouse)
@@ -140,7 +140,7 @@ def test_sales_equal_the_mart_cell_by_cell(data: dict[str, Any], query: Query, g
         for r in rows
     }
     assert found == expected
-    assert len(found) >= 5
+    assert len(found) >= 4
 
 
 def test_sales_of_every_category_and_orders_equal_the_marts(data: dict[str, Any], query: Query) -> None:
@@ -377,7 +377,7 @@ def test_every_filter_of_sales_shows_the_marts_sums(reader: Reader, data: dict[s
     assert reader.figures()["GMV"] == "$72.51"
     assert reader.figures()["Net GMV"] == "$65.00"
     assert (reader.figures()["Orders"], reader.figures()["Average order value"]) == ("6", "$14.50")
-    page.get_by_text("Numbers").click()
+    reader.unfold("Numbers")
     total = sum(float(cell[1:]) for row in reader.rows("Net GMV per month") for cell in row[1:])
     assert round(total, 2) == 65.00
 
@@ -385,7 +385,7 @@ def test_every_filter_of_sales_shows_the_marts_sums(reader: Reader, data: dict[s
 def test_a_hostile_name_is_shown_as_the_text_it_is(reader: Reader) -> None:
     page = reader.open("sales")
     page.locator("input[value=all]").check()
-    page.get_by_text("Every category of the tree").click()
+    reader.unfold("Every category of the tree")
     assert page.get_by_text(f"Electronics > Phones > {HOSTILE}").is_visible()
     page = reader.open("quality")
     assert page.get_by_text(f"dbt: {HOSTILE}").first.is_visible()
@@ -423,7 +423,7 @@ def test_the_seller_table_sorts_searches_and_turns_pages(reader: Reader) -> None
 
 def test_tiers_and_cohorts_show_their_numbers(reader: Reader, data: dict[str, Any]) -> None:
     page = reader.open("tiers")
-    page.get_by_text("Numbers").first.click()
+    reader.unfold("Numbers")
     newest = reader.rows("Sellers in each tier at the end")[0]
     assert newest == ["Oct 2026", *(str(data["tiers"]["stock"][tier][-1]) for tier in data["tiers"]["tiers"])]
     page = reader.open("cohorts")
@@ -443,7 +443,7 @@ def test_payments_show_what_is_open_by_age_and_reason(reader: Reader) -> None:
     assert by_reason["Capture open"] == ["$60.00", "\u2013", "$60.00"]
     page.get_by_text("Reconciled", exact=True).last.click()
     assert {row[2] for row in reader.rows("Orders by status and reason")} == {"no"}
-    page.get_by_text("Finance's work list").click()
+    reader.unfold("Finance's work list")
     assert len(reader.rows("The oldest first")) == 6
 
 
