@@ -19,7 +19,7 @@ from marketplace.engine_choice import (
     Price,
     choose_engine,
 )
-from marketplace.fall_back import Verdict, what_follows
+from marketplace.fall_back import FOLLOWING, Verdict, what_follows
 from stack import airflow, ledger, volume
 from stack.settings import Settings
 
@@ -100,6 +100,8 @@ def follow_up(settings: Settings, ti: Any, engine: str, is_allowed: bool) -> str
     said = ti.xcom_pull(task_ids=step, key="verdict")
     following, reason = what_follows(engine, state, Verdict(**said) if said else None, is_allowed)
     ti.xcom_push(key="reason", value=reason)
+    # A branch's return value is not among its XComs.
+    ti.xcom_push(key=FOLLOWING, value=following)
     if reason.startswith("fell back"):
         note(settings, ti, reason)
     return following

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from marketplace.engine_choice import other
 
+# The XCom by which `fall_back` says which task it goes on with.
+FOLLOWING = "following"
+
 
 @dataclass(frozen=True)
 class Verdict:

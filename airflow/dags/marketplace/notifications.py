@@ -11,7 +11,7 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from marketplace.engine_choice import ENGINE_FAILED
-from marketplace.fall_back import CannotGoOn
+from marketplace.fall_back import FOLLOWING, CannotGoOn
 from stack import ledger, settings
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
     result = _as_dict(ti.xcom_pull(task_ids=ti.task_id))
     decision = _as_dict(ti.xcom_pull(task_ids=ledger.DECISION_STEP))
     # What follows a fall-back judges the other engine's tables.
-    instead = ledger.HEAVY_STEPS.get(str(ti.xcom_pull(task_ids="fall_back")))
+    instead = ledger.HEAVY_STEPS.get(str(ti.xcom_pull(task_ids="fall_back", key=FOLLOWING)))
     error = context.get("exception")
     now = datetime.datetime.now(datetime.UTC)
     return ledger.Entry(
