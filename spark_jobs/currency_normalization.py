@@ -184,16 +184,16 @@ def update(run: Run) -> None:
     def items_of_order(changes: DataFrame) -> DataFrame:
         return of_item(items.join(of_order(changes).distinct(), on="order_id", how="left_semi"))
 
-    of_orders = job.scope(
+    order_scope = job.scope(
         INT_ORDERS_USD,
         {ORDERS.lake_name: of_order, ECB_FX_RATES.lake_name: _rate_scope(job, INT_ORDERS_USD, calendar, "order_date")},
     )
     job.store(
         INT_ORDERS_USD,
-        lambda: convert_orders(of_orders.of(orders.withColumn("order_id", F.col("id"))), calendar),
-        of_orders,
+        lambda: convert_orders(order_scope.of(orders.withColumn("order_id", F.col("id"))), calendar),
+        order_scope,
     )
-    of_items = job.scope(
+    item_scope = job.scope(
         INT_ORDER_ITEMS_USD,
         {
             ORDER_ITEMS.lake_name: of_item,
@@ -203,17 +203,17 @@ def update(run: Run) -> None:
     )
     job.store(
         INT_ORDER_ITEMS_USD,
-        lambda: convert_items(of_items.of(items.withColumn("order_item_id", F.col("id"))), orders, calendar),
-        of_items,
+        lambda: convert_items(item_scope.of(items.withColumn("order_item_id", F.col("id"))), orders, calendar),
+        item_scope,
     )
-    of_payments = job.scope(
+    payment_scope = job.scope(
         INT_PAYMENTS_USD,
         {
             INT_PAYMENTS_DEDUPLICATED.lake_name: lambda changes: changes.select("event_key"),
             ECB_FX_RATES.lake_name: _rate_scope(job, INT_PAYMENTS_USD, calendar, "payment_date"),
         },
     )
-    job.store(INT_PAYMENTS_USD, lambda: convert_payments(of_payments.of(payments), calendar), of_payments)
+    job.store(INT_PAYMENTS_USD, lambda: convert_payments(payment_scope.of(payments), calendar), payment_scope)
 
     job.publish(INT_ORDERS_USD, watermark_of=ORDERS)
     job.publish(INT_ORDER_ITEMS_USD, watermark_of=ORDER_ITEMS)

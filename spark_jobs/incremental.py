@@ -195,9 +195,10 @@ class Job:
     def _known(self, name: str) -> TableState:
         """The version of a table that this run works with. Its rows are counted only where the last completed run did not."""
         if name not in self._now:
-            before = self._before.get(name)
-            is_same = before is not None and before.position == self._lake.position(name)
-            self._now[name] = before if before is not None and is_same else self._lake.inspect(name)
+            found = self._before.get(name)
+            if found is None or found.position != self._lake.position(name):
+                found = self._lake.inspect(name)
+            self._now[name] = found
         return self._now[name]
 
     def _changes(self, name: str) -> DataFrame:

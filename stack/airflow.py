@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from stack.settings import ROOT, Settings
 DAG_ID = "marketplace_elt_pipeline"
 # What Airflow takes.
 NOTE_CHARACTERS = 1000
+RUNNING = ("queued", "running")
 
 
 def _home(settings: Settings) -> Path:
@@ -209,6 +211,19 @@ class Api:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}?update_mask=note"
         self._call("PATCH", path, {"note": text[:NOTE_CHARACTERS]})
 
+    def follow(self, dag_id: str, run_id: str) -> Iterator[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]]:
+        """Once a second until the run has ended: its state, its tasks, and those that ended since, in that order."""
+        seen: set[str] = set()
+        state = RUNNING[0]
+        while state in RUNNING:
+            state = str(self.run(dag_id, run_id)["state"])
+            tasks = sorted(self.tasks(dag_id, run_id), key=lambda task: task["end_date"] or "")
+            ended = [t for t in tasks if t["state"] in ("success", "failed") and t["task_id"] not in seen]
+            seen |= {task["task_id"] for task in ended}
+            yield state, tasks, ended
+            if state in RUNNING:
+                time.sleep(1)
+
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[str]:
         """The lines of a task's log."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
@@ -218,19 +233,14 @@ class Api:
 
 def run_to_its_end(settings: Settings, dag_id: str, conf: dict[str, Any]) -> bool:
     """Trigger a DAG, print its tasks as they end, and return whether the run succeeded. Raises StackError with Airflow's reason."""
-    api, seen = Api(settings), set[str]()
+    api = Api(settings)
     api.wait_for_dag(dag_id)
     run_id = api.trigger(dag_id, conf)
     print(f"{settings.airflow_url}/dags/{dag_id}/runs/{run_id}", flush=True)
-    while True:
-        state = api.run(dag_id, run_id)["state"]
-        for task in sorted(api.tasks(dag_id, run_id), key=lambda task: task["end_date"] or ""):
-            if task["state"] in ("success", "failed") and task["task_id"] not in seen:
-                seen.add(task["task_id"])
-                print(f"  {task['task_id']:22} {task['duration'] or 0:6.1f} s  {task['state']}", flush=True)
-        if state in ("success", "failed"):
-            return bool(state == "success")
-        time.sleep(1)
+    for _, _, ended in api.follow(dag_id, run_id):
+        for task in ended:
+            print(f"  {task['task_id']:22} {task['duration'] or 0:6.1f} s  {task['state']}", flush=True)
+    return bool(api.run(dag_id, run_id)["state"] == "success")
 
 
 def main() -> int:

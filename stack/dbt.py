@@ -200,7 +200,11 @@ def main() -> int:
             parser.error("the target spark builds the whole project at once: `build --target spark`")
         return _open_and_run_on_spark(settings.load(), arguments.full_refresh)
     if arguments.step == "docs":
-        print(write_docs(settings.load()))
+        try:
+            print(write_docs(settings.load()))
+        except RuntimeError as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 1
         return 0
     return run(settings.load(), arguments.step, arguments.full_refresh)
 

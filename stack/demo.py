@@ -22,7 +22,6 @@ from stack.settings import ROOT, Settings
 ENGINES = ("auto", "dbt", "spark")
 # Measured at scale 1: the source, raw, the marts, the lake and their temporary copies.
 DISK_BYTES_PER_SCALE = 1_000_000_000
-RUNNING = ("queued", "running")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -207,26 +206,19 @@ def _run_dag(settings: Settings, engine: str, timer: Timer) -> tuple[str, str, l
 
 
 def _follow(api: airflow.Api, run_id: str, timer: Timer) -> tuple[str, str, list[dict[str, Any]]]:
-    seen: set[str] = set()
     shown = ""
-    while True:
-        state = api.run(airflow.DAG_ID, run_id)["state"]
+    for state, tasks, ended in api.follow(airflow.DAG_ID, run_id):
         if state == "queued":
             for other in api.active_runs(airflow.DAG_ID, "running"):
                 print(f"  first {other}, which runs already:", flush=True)
                 _follow(api, other, Timer())
-        tasks = api.tasks(airflow.DAG_ID, run_id)
-        for task in sorted(tasks, key=lambda t: t["end_date"] or ""):
-            if task["state"] in ("success", "failed") and task["task_id"] not in seen:
-                seen.add(task["task_id"])
-                timer.add(task["task_id"] + ("" if task["state"] == "success" else " FAILED"), task["duration"] or 0.0)
+        for task in ended:
+            timer.add(task["task_id"] + ("" if task["state"] == "success" else " FAILED"), task["duration"] or 0.0)
         running = ", ".join(task["task_id"] for task in tasks if task["state"] == "running")
         if sys.stdout.isatty() and running != shown:
             print(f"  … {running}", end="\r", flush=True)
             shown = running
-        if state not in RUNNING:
-            return str(state), run_id, tasks
-        time.sleep(1)
+    return state, run_id, tasks
 
 
 def _why(settings: Settings, run_id: str, tasks: list[dict[str, Any]]) -> str:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stack import bootstrap
+from stack import bigquery, bootstrap
 from stack import emulator as emulator_service
 from stack import postgres as postgres_service
 from stack import settings as stack_settings
 from stack.processes import free_port
-from stack.settings import Settings
+from stack.settings import DATASETS, Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,6 +57,16 @@ def emulator(settings: Settings) -> Iterator[Settings]:
     emulator_service.start(settings)
     yield settings
     emulator_service.stop(settings)
+
+
+@pytest.fixture(scope="module")
+def empty_warehouse(emulator: Settings) -> Settings:
+    """The session's warehouse with nothing left of the file of tests before: a snapshot, a heavy table, a memory would be part of the story."""
+    bq = bigquery.client(emulator)
+    for name in DATASETS:
+        bq.delete_dataset(name, delete_contents=True, not_found_ok=True)
+    bigquery.create_datasets(bq, emulator.bigquery_location)
+    return emulator
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from dashboards import build
 from dashboards.__main__ import server
 from stack import bigquery, bootstrap, dbt, ledger
 from stack.processes import StackError
-from stack.settings import DATASETS, Settings
+from stack.settings import Settings
 from tests.dashboards.browser import LOW_CONTRAST, UNNAMED, VIEWS, Reader, chromium
 from tests.dbt import raw_tables, scenario
 
@@ -33,16 +33,6 @@ pytestmark = pytest.mark.slow
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 Query = Callable[..., list[dict[str, Any]]]
-
-
-@pytest.fixture(scope="module")
-def empty_warehouse(emulator: Settings) -> Settings:
-    """Nothing left of another file's tests."""
-    bq = bigquery.client(emulator)
-    for name in DATASETS:
-        bq.delete_dataset(name, delete_contents=True, not_found_ok=True)
-    bigquery.create_datasets(bq, emulator.bigquery_location)
-    return emulator
 
 
 @pytest.fixture(scope="module")

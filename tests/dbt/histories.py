@@ -325,6 +325,14 @@ class Universe:
             self.kinds.add("tier row in the past")
 
 
+def played(seed: int, number: int, until: int = len(SYNCS) - 1) -> Universe:
+    """The universe after a night."""
+    universe = Universe(seed, number)
+    for night in range(until + 1):
+        universe.sync(night)
+    return universe
+
+
 def rate(day: datetime.date, currency: str, units_per_eur: Decimal, night: int) -> Row:
     """A row of raw.ecb_fx_rates."""
     row = {"rate_date": day, "currency": currency, "units_per_eur": units_per_eur}

@@ -18,7 +18,7 @@ from stack import bigquery
 from stack.settings import ROOT, Settings
 from tests.content import content, differences
 from tests.dbt import histories, oracle, raw_tables
-from tests.dbt.histories import SYNCS, Universe
+from tests.dbt.histories import SYNCS, Universe, played
 from tests.dbt.invocation import failures, invoke
 from tests.dbt.judgement import oracle_differences, report
 
@@ -27,14 +27,6 @@ UNIVERSES = 120
 LAYERS = ("intermediate", "marts", "quarantine")
 # Views are made once: only what stores rows can be behind.
 STORED = ("--exclude", "config.materialized:view", "resource_type:seed")
-
-
-def play(seed: int, number: int, until: int = len(SYNCS) - 1) -> Universe:
-    """The universe after a night."""
-    universe = Universe(seed, number)
-    for night in range(until + 1):
-        universe.sync(night)
-    return universe
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def warehouse(empty_warehouse: Settings, project: Path) -> Settings:
     """A warehouse with the seed and every view."""
-    raw_tables.replace(bigquery.client(empty_warehouse), histories.packed([play(0, 0, until=0)], seed=0, night=0))
+    raw_tables.replace(bigquery.client(empty_warehouse), histories.packed([played(0, 0, until=0)], seed=0, night=0))
     assert (
         failures(
             invoke(empty_warehouse, project, "build", "--exclude", "resource_type:test", "resource_type:unit_test")
@@ -111,7 +103,7 @@ def test_the_histories_contain_everything_that_they_are_for() -> None:
     """Of seed 0, which Hypothesis tries first, and of few universes: each other seed has as many of its own."""
     seen: set[str] = set()
     for number in range(UNIVERSES):
-        seen |= play(0, number).kinds
+        seen |= played(0, number).kinds
     assert histories.KINDS - seen == set()
 
 

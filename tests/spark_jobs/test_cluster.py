@@ -99,18 +99,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_a_cluster_that_loses_a_worker_publishes_what_one_machine_does(
-    emulator: Settings, spark: SparkSession, cluster: Cluster, tmp_path: Path
+    empty_warehouse: Settings, spark: SparkSession, cluster: Cluster, tmp_path: Path
 ) -> None:
-    bq = bigquery.client(emulator)
-    bq.delete_dataset("intermediate", delete_contents=True, not_found_ok=True)
-    bigquery.create_datasets(bq, emulator.bigquery_location)
-    raw_tables.replace(bq, scenario.first_sync())
+    raw_tables.replace(bigquery.client(empty_warehouse), scenario.first_sync())
 
     # As a user would call it. spark-submit sends all that a Python program says to stdout.
     submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", cluster.address]
     process = subprocess.Popen(
         [*submit, "--executor-memory", "700m", HEAVY_STEPS, "--lake-uri", (tmp_path / "cluster").as_uri()],
-        env=os.environ | emulator.environment() | {"SPARK_LOCAL_IP": "127.0.0.1"},
+        env=os.environ | empty_warehouse.environment() | {"SPARK_LOCAL_IP": "127.0.0.1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -124,11 +121,11 @@ def test_a_cluster_that_loses_a_worker_publishes_what_one_machine_does(
     assert process.wait() == 0, said[-2000:]
     assert f"session on {cluster.address}" in said
     assert len(cluster.workers) == WORKERS - 1
-    by_cluster = content(emulator, ("intermediate",), with_landing=True)
+    by_cluster = content(empty_warehouse, ("intermediate",), with_landing=True)
     assert all(by_cluster.values())
 
     with Lake(spark, (tmp_path / "alone").as_uri()) as lake:
-        run = Run(lake, Warehouse(emulator), Progress(), full_refresh=True)
+        run = Run(lake, Warehouse(empty_warehouse), Progress(), full_refresh=True)
         for step in STEPS:
             step(run)
-    assert differences(by_cluster, content(emulator, ("intermediate",), with_landing=True)) == {}
+    assert differences(by_cluster, content(empty_warehouse, ("intermediate",), with_landing=True)) == {}

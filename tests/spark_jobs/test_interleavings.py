@@ -32,23 +32,17 @@ from spark_jobs.lake import Lake
 from spark_jobs.progress import Progress
 from spark_jobs.warehouse import Warehouse
 from stack import bigquery
-from stack.settings import DATASETS, ROOT, Settings
+from stack.parity_audit import HEAVY_TABLES
+from stack.settings import ROOT, Settings
 from tests.content import Content, content, differences
 from tests.dbt import histories, raw_tables
-from tests.dbt.histories import SYNCS, Universe
+from tests.dbt.histories import SYNCS, Universe, played
 from tests.dbt.invocation import failures, invoke
 from tests.dbt.judgement import oracle_differences, report
 from tests.spark_jobs import marketplace
 
 UNIVERSES = 120
 HISTORIES = int(os.environ.get("FAULT_HISTORIES", "120"))
-HEAVY = (
-    "int_payments_deduplicated",
-    "int_orders_usd",
-    "int_order_items_usd",
-    "int_payments_usd",
-    "int_seller_tier_scd2",
-)
 # Everything that a Spark job commits, one atomic step each.
 COMMITS = (
     (Lake, "overwrite"),
@@ -103,11 +97,11 @@ class Pipeline:
     def content(self) -> Content:
         """The heavy tables, landing columns included."""
         found = content(self._settings, ("intermediate",), with_landing=True)
-        return {f"intermediate.{name}": found[f"intermediate.{name}"] for name in HEAVY}
+        return {f"intermediate.{name}": found[f"intermediate.{name}"] for name in HEAVY_TABLES}
 
     def _dbt_dies(self, chance: random.Random) -> None:
         """dbt replaces or merges a table by one statement, so a killed run is one that made some of them."""
-        made = chance.sample(HEAVY, chance.randint(1, len(HEAVY) - 1))
+        made = chance.sample(HEAVY_TABLES, chance.randint(1, len(HEAVY_TABLES) - 1))
         invoke(self._settings, self._project, "run", "--select", *made)
 
     def _spark_dies(self, chance: random.Random) -> None:
@@ -197,27 +191,16 @@ def rows_of(tables: histories.Tables, table: str) -> list[histories.Row]:
 
 
 @pytest.fixture(scope="module")
-def warehouse(emulator: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Path]]:
+def warehouse(empty_warehouse: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
     """A warehouse with the seed and the staging views, and the dbt project."""
-    bq = bigquery.client(emulator)
-    for name in DATASETS:
-        bq.delete_dataset(name, delete_contents=True, not_found_ok=True)
-    bigquery.create_datasets(bq, emulator.bigquery_location)
+    bq = bigquery.client(empty_warehouse)
     project = tmp_path_factory.mktemp("interleavings") / "dbt"
     project.symlink_to(ROOT / "dbt")
     raw_tables.replace(bq, histories.packed([played(0, 0, 0)], seed=0, night=0))
-    built = invoke(emulator, project, "run", "--select", "path:models/staging", "int_fx_rates_daily")
-    seeded = invoke(emulator, project, "seed")
+    built = invoke(empty_warehouse, project, "run", "--select", "path:models/staging", "int_fx_rates_daily")
+    seeded = invoke(empty_warehouse, project, "seed")
     assert failures(seeded) == failures(built) == {}
-    yield emulator, project
-
-
-def played(seed: int, number: int, night: int) -> Universe:
-    """The universe after a night."""
-    universe = Universe(seed, number)
-    for earlier in range(night + 1):
-        universe.sync(earlier)
-    return universe
+    return empty_warehouse, project
 
 
 @pytest.mark.slow
@@ -242,7 +225,7 @@ def test_any_interleaving_ends_in_the_same_tables(
     bq, chance = bigquery.client(settings), random.Random(seed)
     pipeline = Pipeline(settings, spark, tmp_path_factory.mktemp("lake"), project)
     universes = [Universe(seed, number) for number in range(min(UNIVERSES, HISTORIES))]
-    for name in HEAVY:
+    for name in HEAVY_TABLES:
         bq.delete_table(f"intermediate.{name}", not_found_ok=True)
     nights = [chance.choice(HAPPENINGS) for _ in SYNCS[:-1]] + [chance.choice(ENGINES)]
     if "FAULT_HISTORIES" in os.environ:

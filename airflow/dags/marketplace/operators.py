@@ -31,7 +31,11 @@ VERDICT = "verdict"
 
 def command(task_id: str, arguments: str, **kwargs: Any) -> BashOperator:
     """A program of the project's own environment; its last line is the task's result, its exit status the task's."""
-    return BashOperator(task_id=task_id, bash_command=f"exec {arguments}", cwd=str(ROOT), append_env=True, **kwargs)
+    return BashOperator(task_id=task_id, **(_program(arguments) | kwargs))
+
+
+def _program(arguments: str) -> dict[str, Any]:
+    return {"bash_command": f"exec {arguments}", "cwd": str(ROOT), "append_env": True}
 
 
 def spark_submit(task_id: str, job: str, **kwargs: Any) -> SparkSubmitOperator:
@@ -45,6 +49,7 @@ def _spark(job: str) -> dict[str, Any]:
         "spark_binary": str(ROOT / ".venv" / "main" / "bin" / "spark-submit"),
         "application": str(ROOT / "spark_jobs" / f"{job}.py"),
         "driver_memory": load().spark_driver_memory,
+        "conf": {"spark.driver.extraJavaOptions": load().spark_driver_java_options},
         "env_vars": {"PYSPARK_PYTHON": str(PYTHON), "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"},
         "verbose": False,
     }
@@ -75,9 +80,9 @@ class HeavyStep:
 class HeavyDbt(HeavyStep, BashOperator):
     """The heavy models by dbt."""
 
-    def __init__(self, task_id: str, bash_command: str = f"exec {DBT} heavy {FULL_REFRESH}", **kwargs: Any) -> None:
-        """`bash_command` differs in tests only."""
-        super().__init__(task_id=task_id, bash_command=bash_command, cwd=str(ROOT), append_env=True, **kwargs)
+    def __init__(self, task_id: str, **kwargs: Any) -> None:
+        """Everything but the task id has its default."""
+        super().__init__(task_id=task_id, **(_program(f"{DBT} heavy {FULL_REFRESH}") | kwargs))
 
 
 class HeavySpark(HeavyStep, SparkSubmitOperator):
