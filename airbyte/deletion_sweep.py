@@ -25,6 +25,7 @@ from psycopg import sql
 from airbyte.connections.description import Stream, load
 from stack import settings
 from stack.bigquery import RETRY, client, query
+from stack.failures import FINAL
 from stack.settings import Settings
 
 LIVE = "(_deleted_at is null or _airbyte_extracted_at > _deleted_at)"
@@ -131,7 +132,7 @@ def main() -> int:
         marked = sweep(settings.load(), arguments.force)
     except (SweepError, GoogleAPIError, psycopg.Error) as error:
         print(f"error: the deletion sweep stopped: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return FINAL if isinstance(error, SweepError) else 1
     found = {table: rows for table, rows in marked.items() if rows}
     reason = ", ".join(f"{table} {rows:,}" for table, rows in found.items()) or "nothing was deleted at the source"
     print(json.dumps({"rows": sum(found.values()), "reason": reason}))

@@ -15,6 +15,7 @@ from airbyte.connectors.source_postgres import catalog
 from airbyte.deletion_sweep import LIVE
 from stack import settings
 from stack.bigquery import client, query
+from stack.failures import FINAL
 from stack.settings import Settings
 
 
@@ -67,11 +68,12 @@ def main() -> int:
     try:
         rows, said = problems(settings.load())
     except (GoogleAPIError, psycopg.Error) as error:
-        rows, said = 0, [" ".join(str(error).split())]
+        print(f"error: {' '.join(str(error).split())}")
+        return 1
     if said:
         for problem in said:
             print(f"error: {problem}")
-        return 1
+        return FINAL
     print(json.dumps({"rows": rows, "reason": f"{rows:,} live rows, every key once"}))
     return 0
 

@@ -51,9 +51,10 @@ def deployment(services: Sequence[Any]) -> Iterator[Settings]:
 class PeakMemory:
     """A context manager that samples the resident memory of a process and all its descendants; `megabytes` is the most it saw."""
 
-    def __init__(self, pid: int) -> None:
-        """Nothing is sampled before the context is entered."""
+    def __init__(self, pid: int, every: float = SAMPLE_SECONDS) -> None:
+        """Nothing is sampled before the context is entered; then `every` so many seconds."""
         self.megabytes = 0
+        self._every = every
         self._process = psutil.Process(pid)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -69,7 +70,7 @@ class PeakMemory:
         self._thread.join()
 
     def _sample(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
+        while not self._ended.wait(self._every):
             total = 0
             with suppress(psutil.NoSuchProcess):
                 for process in (self._process, *self._process.children(recursive=True)):

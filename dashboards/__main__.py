@@ -1,16 +1,33 @@
-"""`python -m dashboards`: build the page and serve it until Ctrl-C. The Makefile's `dashboard` calls it."""
+"""`python -m dashboards`: build the page and serve it until Ctrl-C. The Makefile's `dashboard` calls it.
+
+`--follow` serves at once, before there are marts, too, and builds anew when a run of the pipeline has ended: what a container does.
+"""
 
 from __future__ import annotations
 
+import argparse
 import functools
 import http.server
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
+from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
+from requests import ConnectionError as NoConnection
+
 from dashboards import build
-from stack import settings
+from stack import bigquery, ledger, settings
 from stack.processes import StackError, require_free_port
+from stack.settings import Settings
+
+LOOK_SECONDS = 10
+# What is shown as long as there is nothing to show.
+EMPTY = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="10">
+<title>Marketplace</title><h1>No marts to show yet</h1><p>They appear here after the first run of the pipeline.</p></html>
+"""
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -22,6 +39,17 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
         super().end_headers()
+
+    def do_GET(self) -> None:
+        """The file; in place of a page that is not built yet, a page that says so."""
+        if self.path != "/" or (Path(self.directory) / "index.html").is_file():
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(EMPTY)))
+        self.end_headers()
+        self.wfile.write(EMPTY)
 
     def list_directory(self, path: object) -> None:
         """No listings: the page links all that there is to see."""
@@ -36,15 +64,52 @@ def server(host: str, port: int, site: Path) -> http.server.ThreadingHTTPServer:
     return http.server.ThreadingHTTPServer((host, port), functools.partial(Handler, directory=str(site)))
 
 
+def last_publish(current: Settings) -> str:
+    """When a run of the pipeline last published its marts, as text; "" before the first one."""
+    bq = bigquery.client(current)
+    try:
+        rows = bigquery.query(bq, f"select max(recorded_at) as at from {ledger.TABLE} where step = 'publish'")
+    except NotFound:
+        return ""
+    return str(rows[0]["at"] or "")
+
+
+def follow(current: Settings, site: Path) -> None:
+    """Build when a run has published, for as long as the process lives. What keeps it from building is said once, and tried again."""
+    built, said = "", ""
+    while True:
+        try:
+            newest = last_publish(current)
+            # Marts that no gate has passed yet are not for readers.
+            if newest and newest != built:
+                build.build(current, site)
+                built = newest
+            said = ""
+        except (StackError, OSError, GoogleAPIError, GoogleAuthError, NoConnection) as error:
+            problem = " ".join(str(error).split())[:400]
+            if problem != said:
+                print(f"not built: {problem}", file=sys.stderr, flush=True)
+            said = problem
+        time.sleep(LOOK_SECONDS)
+
+
 def main() -> int:
     """Build and serve; errors are one line on stderr and status 1, Ctrl-C is the way to end it and no error."""
+    parser = argparse.ArgumentParser(prog="python -m dashboards", description=__doc__)
+    parser.add_argument("--follow", action="store_true", help="build anew after each run of the pipeline")
+    arguments = parser.parse_args()
+    # A shell's background job begins with Ctrl-C ignored, and so do its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         current = settings.load()
         # Before the build, which takes longer than to see that it would be for nothing.
         require_free_port(current.dashboard_port, "the dashboard", "DASHBOARD_PORT")
         site = build.site_dir(current)
-        build.build(current, site)
+        if arguments.follow:
+            threading.Thread(target=follow, args=(current, site), name="follow", daemon=True).start()
+        else:
+            build.build(current, site)
         with server(current.bind_host, current.dashboard_port, site) as serving:
             print(f"serving http://127.0.0.1:{current.dashboard_port} until Ctrl-C", flush=True)
             serving.serve_forever()

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from spark_jobs.command import main
 from spark_jobs.errors import JobError
-from spark_jobs.incremental import Job, Run, Touched
+from spark_jobs.incremental import Job, Run, Touched, counted
 from spark_jobs.tables import (
     ECB_FX_RATES,
     EXTRACTED_AT,
@@ -127,6 +127,20 @@ def changed_rates(changes: DataFrame) -> DataFrame:
     )
 
 
+def redated_orders(changes: DataFrame) -> DataFrame:
+    """The orders (order_id) that came, went, died or have another date, of a change feed of `tables.ORDERS`: what their items' rates go by."""
+    date = F.when(is_live(), F.coalesce(F.to_date("created_at"), F.lit("0001-01-01").cast("date")))
+    return (
+        changes.groupBy(F.col("id").alias("order_id"))
+        .agg(
+            F.bool_or(F.col("_change_type").isin("insert", "delete")).alias("_came_or_went"),
+            F.countDistinct(F.struct(date)).alias("_dates"),
+        )
+        .where("_came_or_went or _dates > 1")
+        .select("order_id")
+    )
+
+
 def stale(converted: DataFrame, calendar: DataFrame, date_column: str) -> DataFrame:
     """The rows of a converted table whose recorded rate is not the calendar's."""
     recorded = F.struct("fx_rate_date", F.col("fx_rate_usd").cast(RATE))
@@ -182,7 +196,7 @@ def update(run: Run) -> None:
         return changes.select(F.col("id").alias("order_item_id"))
 
     def items_of_order(changes: DataFrame) -> DataFrame:
-        return of_item(items.join(of_order(changes).distinct(), on="order_id", how="left_semi"))
+        return of_item(items.join(counted(redated_orders(changes)), on="order_id", how="left_semi"))
 
     order_scope = job.scope(
         INT_ORDERS_USD,

@@ -105,7 +105,7 @@ class Job:
         ]
         if not keys:
             return Scope(everything=False)
-        distinct = reduce(DataFrame.unionByName, keys).distinct().cache()
+        distinct = counted(reduce(DataFrame.unionByName, keys).distinct())
         return Scope(everything=False, keys=None if distinct.isEmpty() else distinct)
 
     def store(self, result: ResultTable, compute: Callable[[], DataFrame], scope: Scope) -> None:
@@ -113,21 +113,21 @@ class Job:
         name = result.lake_name
         with self._run.progress.step(result.name, CHANGED) as step:
             if scope.everything:
-                self._lake.overwrite(name, compute())
+                self._lake.overwrite(name, compute(), result.constraints)
                 self._now[name] = self._lake.inspect(name)
                 self._published_whole.add(name)
                 step.rows, step.note = self._now[name].rows, "made anew"
             elif scope.keys is not None:
-                stored = scope.of(self._lake.read(name)).select(*result.key, F.lit(True).alias("_is_stored"))
                 computed = compute().withColumn("_is_computed", F.lit(True))
-                # A stored key that is not computed any more is gone.
+                # A key in scope that is not computed any more is gone. Which ones there are needs no look at the table where they are the scope themselves.
+                is_by_row = result.key == result.scope
+                in_scope = scope.keys if is_by_row else scope.of(self._lake.read(name)).select(*result.key)
                 source = (
-                    computed.join(stored, on=list(result.key), how="full_outer")
+                    computed.join(in_scope, on=list(result.key), how="full_outer")
                     .withColumn(IS_DELETED, F.col("_is_computed").isNull())
                     .select(*result.columns, IS_DELETED)
-                    .cache()
                 )
-                step.rows = self._merge(name, source, result.key)
+                step.rows = self._merge(name, counted(source), result.key)
 
     def publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         """Bring intermediate.`result` up to the lake's, in one statement: its changes since the last publish, or all of it.
@@ -183,7 +183,7 @@ class Job:
     def _merge(self, name: str, rows: DataFrame, key: Sequence[str], landed_until: datetime | None = None) -> int:
         """Merge `rows` and note what the table holds then. Returns the number of rows changed."""
         before = self._known(name)
-        merged = self._lake.merge(name, rows, key)
+        merged = self._lake.merge(name, rows, key, before.rows)
         position = self._lake.position(name)
         if position == Position(before.position.table_id, before.position.version + 1):
             held = before.rows + merged.inserted - merged.deleted
@@ -208,6 +208,13 @@ class Job:
         """Whether the last completed run read, or published, this very table (and not one made anew at its path since)."""
         before = self._before.get(name)
         return before is not None and before.position.table_id == self._known(name).position.table_id
+
+
+def counted(rows: DataFrame) -> DataFrame:
+    """`rows`, cached and counted: then Spark knows that they are few and sends them to what they are joined with, instead of shuffling both."""
+    cached = rows.cache()
+    cached.count()
+    return cached
 
 
 def net_changes(changes: DataFrame, result: ResultTable) -> DataFrame:

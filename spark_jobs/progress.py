@@ -26,7 +26,7 @@ class Step:
 
 @dataclass
 class Progress:
-    """The run's steps: per table rows read, changed and published, and seconds."""
+    """The run's steps: per table rows read, changed and published, with the seconds of each, and all its seconds."""
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
@@ -40,6 +40,8 @@ class Progress:
         numbers = self.tables.setdefault(table, {"seconds": 0.0})
         numbers[kind] = numbers.get(kind, 0) + step.rows
         numbers["seconds"] = round(numbers["seconds"] + seconds, 3)
+        of_kind = kind.replace("rows", "seconds")
+        numbers[of_kind] = round(numbers.get(of_kind, 0.0) + seconds, 3)
         self.say(f"{table}: {step.rows:,} rows {_WORDS[kind]}{step.note and f' ({step.note})'} in {seconds:.1f} s")
 
     def say(self, line: str) -> None:

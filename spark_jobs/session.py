@@ -53,6 +53,8 @@ def open_session(settings: Settings, app_name: str, shuffle_partitions: int = 8)
         # A join hashes its smaller side instead of sorting both where every partition of that side is small: bounded, and 5 s against 15 s for
         # the dates of 12 million items' orders.
         .config("spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold", "64MB")
+        # What a change touches is sent to what it is joined with up to this size: some 300,000 keys.
+        .config("spark.sql.autoBroadcastJoinThreshold", "32MB")
         # A replayed log of a few hundred files needs no fifty tasks.
         .config("spark.databricks.delta.snapshotPartitions", "2")
         # Spark makes this folder in the working directory unless told otherwise; nothing is ever put there.

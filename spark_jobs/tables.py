@@ -68,6 +68,14 @@ class ResultTable:
         """The result's place under LAKE_URI."""
         return f"intermediate/{self.name}"
 
+    @property
+    def constraints(self) -> dict[str, str]:
+        """What Delta holds every row to: a key is known, and a row without a rate says so."""
+        rules = {f"{name}_is_known": f"{name} is not null" for name in self.key}
+        if "is_fx_missing" in self.columns:
+            rules["rate_is_known_or_missing"] = "is_fx_missing = (fx_rate_usd is null)"
+        return rules
+
     def conform(self, rows: DataFrame) -> DataFrame:
         """`rows` with exactly this table's columns, in its order and types."""
         return _conform(rows, self.columns)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from stack.settings import Settings
 
 # Started in this order, stopped in the other.
 SERVICES = {"postgres": postgres, "bigquery-emulator": emulator, "airbyte-server": airbyte, "airflow": airflow}
+PATIENCE_SECONDS = 180
 
 
 def services(current: Settings) -> dict[str, Any]:
@@ -62,6 +64,22 @@ def clean_data(current: Settings) -> None:
     print(f"deleted: {current.local_dir}")
 
 
+def prepare(current: Settings) -> None:
+    """Where somebody else starts the services (containers): wait for them, then make in them what `up` makes."""
+    for name, service in services(current).items():
+        # It comes after the others, and needs nothing to be made.
+        if name == "airflow":
+            continue
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not service.is_healthy(current):
+            if time.monotonic() > deadline:
+                raise StackError(f"{name} did not answer within {PATIENCE_SECONDS} s")
+            time.sleep(1)
+        if hasattr(service, "prepare"):
+            service.prepare(current)
+        print(f"ready: {name}", flush=True)
+
+
 def credentials(current: Settings) -> None:
     """The API client's id and secret, as KEY=value lines."""
     for name, value in airflow.airbyte_credentials(current).items():
@@ -77,6 +95,7 @@ def main() -> int:
         "down": down,
         "status": status,
         "clean-data": clean_data,
+        "prepare": prepare,
         "credentials": credentials,
     }
     for name, function in plain.items():
@@ -89,7 +108,7 @@ def main() -> int:
     try:
         current = settings.load()
         if arguments.command == "demo":
-            return demo.run(current, arguments, services(current))
+            return demo.run(current, arguments, {} if arguments.no_start else services(current))
         plain[arguments.command](current)
     except (StackError, ValueError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The embedded Airflow: scheduler, DAG processor, triggerer and API server on SQLite, and a small client of its REST API.
 
 `python -m stack.airflow trigger DAG --conf JSON` runs a DAG and waits for its end (Airflow's own command line takes 17 s to start).
+`python -m stack.airflow exec scheduler` becomes that part of Airflow, configured as the embedded one is: what a container of its own runs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from stack.processes import Process, StackError
 from stack.settings import ROOT, Settings
 
 DAG_ID = "marketplace_elt_pipeline"
+AIRFLOW = ROOT / ".venv" / "airflow" / "bin" / "airflow"
 # What Airflow takes.
 NOTE_CHARACTERS = 1000
 RUNNING = ("queued", "running")
@@ -41,6 +43,15 @@ def _secret(settings: Settings, name: str, make: str) -> str:
         path.touch(mode=0o600)
         path.write_text(make)
     return path.read_text()
+
+
+def _database(settings: Settings) -> dict[str, str]:
+    """Airflow's options for its own database."""
+    if not settings.airflow_database_url:
+        return {"DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home(settings) / 'airflow.db'}"}
+    # One driver for both ways of use; for the second, Airflow would look for asyncpg.
+    names = ("DATABASE__SQL_ALCHEMY_CONN", "DATABASE__SQL_ALCHEMY_CONN_ASYNC")
+    return dict.fromkeys(names, settings.airflow_database_url)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -65,16 +76,17 @@ def environment(settings: Settings) -> dict[str, str]:
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "4",
         "CORE__DEFAULT_TIMEZONE": "utc",
-        "CORE__FERNET_KEY": _secret(settings, "fernet", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()),
+        "CORE__FERNET_KEY": settings.airflow_fernet_key
+        or _secret(settings, "fernet", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()),
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{settings.airflow_user}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        **_database(settings),
         "API__HOST": settings.bind_host,
         "API__PORT": str(settings.airflow_port),
-        "API__BASE_URL": settings.airflow_url,
+        "API__BASE_URL": settings.for_people(settings.airflow_url),
         "API__WORKERS": "1",
-        "API_AUTH__JWT_SECRET": _secret(settings, "jwt", secrets.token_urlsafe(64)),
+        "API_AUTH__JWT_SECRET": settings.airflow_jwt_secret or _secret(settings, "jwt", secrets.token_urlsafe(64)),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
@@ -114,7 +126,7 @@ def process(settings: Settings, env: dict[str, str] | None = None) -> Process:
     """Airflow as a process of the stack; `env` is needed to start it, not to stop it."""
     return Process(
         name="airflow",
-        command=[str(ROOT / ".venv" / "airflow" / "bin" / "airflow"), "standalone"],
+        command=[str(AIRFLOW), "standalone"],
         run_dir=settings.local_dir / "run",
         env=env or {},
         cwd=ROOT,
@@ -236,7 +248,7 @@ def run_to_its_end(settings: Settings, dag_id: str, conf: dict[str, Any]) -> boo
     api = Api(settings)
     api.wait_for_dag(dag_id)
     run_id = api.trigger(dag_id, conf)
-    print(f"{settings.airflow_url}/dags/{dag_id}/runs/{run_id}", flush=True)
+    print(f"{settings.for_people(settings.airflow_url)}/dags/{dag_id}/runs/{run_id}", flush=True)
     for _, _, ended in api.follow(dag_id, run_id):
         for task in ended:
             print(f"  {task['task_id']:22} {task['duration'] or 0:6.1f} s  {task['state']}", flush=True)
@@ -246,12 +258,18 @@ def run_to_its_end(settings: Settings, dag_id: str, conf: dict[str, Any]) -> boo
 def main() -> int:
     """The command line. Returns the exit status: 1 when the run did not succeed."""
     parser = argparse.ArgumentParser(prog="python -m stack.airflow", description=__doc__)
-    parser.add_argument("step", choices=("trigger",))
-    parser.add_argument("dag", help="its id, such as " + DAG_ID)
-    parser.add_argument("--conf", type=json.loads, default={}, help="the run's parameters as JSON")
+    steps = parser.add_subparsers(dest="step", required=True)
+    trigger = steps.add_parser("trigger", help="run a DAG and wait for its end")
+    trigger.add_argument("dag", help="its id, such as " + DAG_ID)
+    trigger.add_argument("--conf", type=json.loads, default={}, help="the run's parameters as JSON")
+    part = steps.add_parser("exec", help="become a part of Airflow: api-server, scheduler, dag-processor or triggerer")
+    part.add_argument("command", nargs=argparse.REMAINDER, help="as Airflow's own command line takes it")
     arguments = parser.parse_args()
     try:
-        return 0 if run_to_its_end(stack_settings.load(), arguments.dag, arguments.conf) else 1
+        current = stack_settings.load()
+        if arguments.step == "exec":
+            os.execve(AIRFLOW, [str(AIRFLOW), *arguments.command], environment(current))  # noqa: S606 - no shell is meant
+        return 0 if run_to_its_end(current, arguments.dag, arguments.conf) else 1
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

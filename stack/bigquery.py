@@ -1,14 +1,24 @@
-"""The one place that makes BigQuery clients: for the emulator and for the real service alike."""
+"""The one place that makes BigQuery clients: for the emulator and for the real service alike.
+
+`python -m stack.bigquery "select …"` runs one statement and prints its rows as a table; without an argument it reads the statement from stdin.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPIError
 from google.api_core.retry import Retry
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
+from stack import settings as stack_settings
 from stack.settings import DATASETS, Settings
 
 if TYPE_CHECKING:
@@ -67,7 +77,6 @@ def query(bq: bigquery.Client, sql: str, parameters: dict[str, Any] | None = Non
 
 def _type(value: Any) -> str:
     import datetime
-    from decimal import Decimal
 
     for kind, name in (
         (bool, "BOOL"),
@@ -93,3 +102,46 @@ def create_dataset(bq: bigquery.Client, name: str, location: str) -> None:
     dataset = bigquery.Dataset(f"{bq.project}.{name}")
     dataset.location = location
     bq.create_dataset(dataset, exists_ok=True, retry=RETRY)
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned text under their column names: numbers to the right, null as nothing. "no row" for none."""
+    if not rows:
+        return "no row"
+    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    is_number = [
+        all(isinstance(v, int | float | Decimal) or v is None for v in column)
+        and not any(v is True or v is False for v in column)
+        for column in zip(*(row.values() for row in rows), strict=True)
+    ]
+    widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(rows[0])]
+
+    def line(values: Iterable[str]) -> str:
+        aligned = (v.rjust(w) if right else v.ljust(w) for v, w, right in zip(values, widths, is_number, strict=True))
+        return "  ".join(aligned).rstrip()
+
+    return "\n".join(map(line, [list(rows[0]), *cells]))
+
+
+def main() -> int:
+    """The command line. Returns the exit status; an error is one line."""
+    parser = argparse.ArgumentParser(prog="python -m stack.bigquery", description=__doc__)
+    parser.add_argument("sql", nargs="?", help="one statement (default: read from stdin)")
+    arguments = parser.parse_args()
+    current = stack_settings.load()
+    # The client would try for 20 seconds to reach an emulator that is not there.
+    from stack import emulator
+
+    if current.is_emulator and not emulator.is_healthy(current):
+        print(f"error: no answer from {current.bigquery_endpoint}: `make up` starts it", file=sys.stderr)
+        return 1
+    try:
+        print(as_table(query(client(current), arguments.sql or sys.stdin.read())))
+    except (GoogleAPIError, GoogleAuthError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

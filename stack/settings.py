@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 
 DATASETS = ("raw", "staging", "intermediate", "marts", "quarantine", "ops")
+# Where the DAG builds its marts and judges them, before readers see them in `marts` (stack/publish.py).
+MARTS_NEXT = "marts_next"
 
 
 def _env(name: str, default: str) -> str:
@@ -29,6 +31,8 @@ class Settings:
     local_dir: Path
     # Where every server binds.
     bind_host: str
+    # The host that a person's browser finds the services at, where the programs know them by other names: containers. Empty: the same.
+    public_host: str
 
     # The marketplace's Postgres. `source_dsn` is the pipeline's way in, and only reads.
     postgres_host: str
@@ -61,6 +65,12 @@ class Settings:
     airflow_port: int
     airflow_user: str
     airflow_password: str = field(repr=False)
+    # How long a task may take before it is ended and counts as failed.
+    task_timeout_seconds: int
+    # Airflow's own database; empty means SQLite in `local_dir`. The two secrets: empty means made at the first start and kept there.
+    airflow_database_url: str = field(repr=False)
+    airflow_fernet_key: str = field(repr=False)
+    airflow_jwt_secret: str = field(repr=False)
 
     # Where `make dashboard` serves the page.
     dashboard_port: int
@@ -91,6 +101,11 @@ class Settings:
             f"postgresql://{quote(user)}:{quote(password)}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
         )
 
+    def for_people(self, url: str) -> str:
+        """The address as a person's browser finds it: with PUBLIC_HOST, if there is one, for its host."""
+        parts = urlsplit(url)
+        return parts._replace(netloc=f"{self.public_host}:{parts.port}").geturl() if self.public_host else url
+
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, defaults filled in, for programs that read the environment (dbt's profile)."""
         values = {
@@ -119,6 +134,7 @@ def load() -> Settings:
     return Settings(
         local_dir=local_dir,
         bind_host=host,
+        public_host=_env("PUBLIC_HOST", ""),
         postgres_host=_env("POSTGRES_HOST", "127.0.0.1"),
         postgres_port=_port("POSTGRES_PORT", 5433),
         postgres_db=_env("POSTGRES_DB", "marketplace"),
@@ -143,6 +159,10 @@ def load() -> Settings:
         airflow_port=airflow_port,
         airflow_user=_env("AIRFLOW_USER", "admin"),
         airflow_password=_env("AIRFLOW_PASSWORD", "admin"),
+        task_timeout_seconds=_number("TASK_TIMEOUT_SECONDS", 2 * 60 * 60),
+        airflow_database_url=_env("AIRFLOW_DATABASE_URL", ""),
+        airflow_fernet_key=_env("AIRFLOW_FERNET_KEY", ""),
+        airflow_jwt_secret=_env("AIRFLOW_JWT_SECRET", ""),
         dashboard_port=_port("DASHBOARD_PORT", 8050),
         spark_master=_env("SPARK_MASTER", "local[*]"),
         lake_uri=_env("LAKE_URI", (local_dir / "lake").as_uri()),

@@ -11,6 +11,7 @@ from google.api_core.exceptions import NotFound
 from stack import airflow, bigquery, dbt, ledger
 from stack.settings import DATASETS, Settings
 
+CONSOLE = "https://console.cloud.google.com/bigquery"
 # What a run of the pipeline begins with, and one of another DAG does not.
 FIRST_STEP = "sync.find_connection"
 # What the pipeline finds of each planted trap: the trap's name in the generator's ledger, and the keys of its rows as one column of text.
@@ -57,15 +58,19 @@ FOUND = {
 
 
 def addresses(settings: Settings) -> list[str]:
-    """Where to look next."""
+    """Where to look next. A password that somebody chose is named, not shown."""
+    password = "admin" if settings.airflow_password == "admin" else "AIRFLOW_PASSWORD"  # noqa: S105 - the documented default
+    bigquery_url = settings.for_people(settings.bigquery_endpoint) if settings.is_emulator else CONSOLE
+    in_containers = bool(settings.public_host)
     return [
-        f"Airflow   {settings.airflow_url}  ({settings.airflow_user} / {settings.airflow_password})",
-        f"Airbyte   {settings.airbyte_url}  (`make credentials`)",
-        f"BigQuery  {settings.bigquery_endpoint or 'https://console.cloud.google.com/bigquery'}  project {settings.bigquery_project}",
-        f"Postgres  {settings.postgres_host}:{settings.postgres_port}/{settings.postgres_db}"
+        f"Airflow   {settings.for_people(settings.airflow_url)}  ({settings.airflow_user} / {password})",
+        f"Airbyte   {settings.for_people(settings.airbyte_url)}  ({'.env' if in_containers else '`make credentials`'})",
+        f"BigQuery  {bigquery_url}  project {settings.bigquery_project}",
+        f"Postgres  {settings.public_host or settings.postgres_host}:{settings.postgres_port}/{settings.postgres_db}"
         if not settings.source_dsn_override
         else "Postgres  SOURCE_DSN",
-        f"Page      http://127.0.0.1:{settings.dashboard_port}  once `make dashboard` runs",
+        f"Page      http://127.0.0.1:{settings.dashboard_port}"
+        + ("" if in_containers else "  once `make dashboard` runs"),
     ]
 
 

@@ -79,6 +79,28 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
     session.stop()
 
 
+# The files that take longest, longest first: the last worker to end is then not the one that began with the longest at the end.
+LONGEST = (
+    "e2e/test_pipeline.py",
+    "spark_jobs/test_interleavings.py",
+    "e2e/test_task_faults.py",
+    "airbyte/faults/test_faults.py",
+    "dbt/test_incremental.py",
+    "dbt/test_spark.py",
+    "dbt/test_marts.py",
+    "e2e/test_foreign_source.py",
+    "e2e/test_bad_input.py",
+    "spark_jobs/test_cluster.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; all else keeps its order. xdist hands out whole files in this order (`--no-loadscope-reorder`)."""
+    tests = Path(__file__).parent
+    order = {tests / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
 def pytest_report_header() -> list[str]:
     """The machine, for whoever reads a log; also what is not tested on it."""
     try:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DATASETS = ("intermediate", "marts")
 # When a row was landed: another sync of the same source has other values here, and only here.
 LANDING_COLUMNS = ("_raw_extracted_at",)
+# What each sync of one deployment saw of a product: another deployment of the same source saw it at other times.
+HISTORIES = ("marts.dim_product_history",)
 
 Rows = list[tuple[str, ...]]
 Content = dict[str, Rows]
@@ -40,6 +42,7 @@ def content(
         for dataset in datasets
         for item in bq.list_tables(dataset)
         if item.table_type in kinds and not item.table_id.startswith("_")
+        if with_landing or f"{dataset}.{item.table_id}" not in HISTORIES
     }
 
 

@@ -15,6 +15,7 @@ import httpx
 from airbyte.connections.description import load
 from stack import settings
 from stack.airflow import airbyte_credentials
+from stack.failures import FINAL
 from stack.processes import StackError
 from stack.settings import Settings
 
@@ -73,7 +74,7 @@ def main() -> int:
             f"error: Airbyte has no connection {name!r}: `python -m airbyte.connections.apply` makes it",
             file=sys.stderr,
         )
-        return 1
+        return FINAL
     print(found)
     return 0
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from airflow.providers.airbyte.operators.airbyte import AirbyteTriggerSyncOperator
-from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
-from airflow.sdk import DAG, Asset, Label, Param, TaskGroup, TriggerRule, task
+from airflow.sdk import DAG, Label, Param, TaskGroup, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.timetables.trigger import CronTriggerTimetable
 from marketplace import decision as decisions
+from marketplace.airbyte_sync import TriggerSync, WaitForSync
 from marketplace.engine_choice import POLICIES, REQUESTS
 from marketplace.fall_back import CannotGoOn
 from marketplace.notifications import CancelSync
@@ -19,15 +18,16 @@ from marketplace.operators import (
     DEFAULT_ARGS,
     FULL_REFRESH,
     FULL_REFRESH_PARAM,
+    JOIN,
+    MARTS,
     PYTHON,
     HeavyDbt,
     HeavySpark,
+    approval,
     command,
 )
 
 from stack.settings import load
-
-MARTS = Asset("bigquery://marts")
 
 with DAG(
     dag_id="marketplace_elt_pipeline",
@@ -47,32 +47,21 @@ with DAG(
             description="pending rows from which policy volume chooses Spark",
         ),
         "fall_back": Param(True, type="boolean", description="the other engine steps in when the chosen one breaks"),
+        "ask_on_warnings": Param(False, type="boolean", description="a person decides on marts that a test warned of"),
         "full_refresh": FULL_REFRESH_PARAM,
     },
     default_args=DEFAULT_ARGS,
 ):
     with TaskGroup("sync"):
         find_connection = command("find_connection", f"{PYTHON} -m airbyte.connections.find")
-        trigger = AirbyteTriggerSyncOperator(
-            task_id="trigger",
-            airbyte_conn_id="airbyte_marketplace",
-            connection_id="{{ ti.xcom_pull(task_ids='sync.find_connection') }}",
-            asynchronous=True,
-        )
-        wait = AirbyteJobSensor(
-            task_id="wait",
-            airbyte_conn_id="airbyte_marketplace",
-            airbyte_job_id=trigger.output,
-            poke_interval=2,
-            retries=0,
-            on_failure_callback=CancelSync(),
-        )
+        trigger = TriggerSync(task_id="trigger", connection_id="{{ ti.xcom_pull(task_ids='sync.find_connection') }}")
+        wait = WaitForSync(task_id="wait", airbyte_job_id=trigger.output, on_failure_callback=CancelSync())
         find_connection >> trigger >> wait
 
     rates = command("load_ecb_rates", f"{PYTHON} -m airbyte.loaders.ecb_fx_rates")
     sweep = command("sweep_deletions", f"{PYTHON} -m airbyte.deletion_sweep")
-    raw_gate = command("raw_gate", f"{PYTHON} -m airbyte.raw_gate", retries=0)
-    staging = command("staging", f"{DBT} staging", retries=0)
+    raw_gate = command("raw_gate", f"{PYTHON} -m airbyte.raw_gate")
+    staging = command("staging", f"{DBT} staging")
 
     @task
     def decide_engine(params: dict, ti: object) -> dict:
@@ -92,18 +81,16 @@ with DAG(
         except CannotGoOn as stop:
             raise AirflowFailException(str(stop)) from stop
 
-    intermediate_gate = command(
-        "intermediate_gate", f"{DBT} heavy-gate", retries=0, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
-    )
-    marts = command("marts", f"{DBT} marts {FULL_REFRESH}", retries=0)
+    intermediate_gate = command("intermediate_gate", f"{DBT} heavy-gate", trigger_rule=JOIN)
+    marts = command("marts", f"{DBT} marts {FULL_REFRESH}")
 
-    @task(outlets=[MARTS])
-    def publish() -> dict:
-        """Reached only when every gate and test passed: consumers may read. Notes the marts' rows."""
-        from stack import summary
+    @task.branch
+    def review(params: dict, ti: object) -> str:
+        """To a person where tests warned and the run asks for one; else on to the readers."""
+        return decisions.review(load(), ti, params["ask_on_warnings"])
 
-        rows = summary.rows_per_layer(load())["marts"]
-        return {"rows": sum(rows.values()), "reason": ", ".join(f"{name} {n:,}" for name, n in rows.items())}
+    approve = approval("approve", "review", "Publish the marts of {{ run_id }}?")
+    publish = command("publish", f"{PYTHON} -m stack.publish", outlets=[MARTS], trigger_rule=JOIN)
 
     decision = decide_engine()
     follow = fall_back(decision)
@@ -112,4 +99,6 @@ with DAG(
     for engine, operator in {"dbt": HeavyDbt, "spark": HeavySpark}.items():
         chosen >> Label(engine) >> operator(task_id=f"heavy_{engine}") >> follow
         follow >> Label(f"{engine} instead") >> operator(task_id=f"fall_back_{engine}") >> intermediate_gate
-    follow >> Label("done") >> intermediate_gate >> marts >> publish()
+    reviewed = review()
+    follow >> Label("done") >> intermediate_gate >> marts >> reviewed >> Label("warned") >> approve >> publish
+    reviewed >> Label("done") >> publish

@@ -7,6 +7,7 @@ from unittest import mock
 
 import pendulum
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.definitions.timetables.assets import AssetTriggeredTimetable
 from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 
@@ -32,9 +33,16 @@ structure = {
         "triggers": {
             task.task_id: task.trigger_rule.value for task in dag.tasks if task.trigger_rule.value != "all_success"
         },
+        "outlets": {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets},
+        "assets": sorted(asset.name for asset in dag.timetable.asset_condition.objects)
+        if isinstance(dag.timetable, AssetTriggeredTimetable)
+        else [],
         "params": sorted(dag.params),
-        "first_run": first_run(dag),
+        "first_run": None if isinstance(dag.timetable, AssetTriggeredTimetable) else first_run(dag),
         "doc": bool(dag.doc_md),
+        "on_loopback": sorted(
+            task.task_id for task in dag.tasks if "SPARK_LOCAL_IP" in (getattr(task, "env_vars", 0) or {})
+        ),
         "unnotified": [t.task_id for t in dag.tasks if not t.on_failure_callback or not t.on_success_callback],
     }
     for dag in bag.dags.values()

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 from marketplace.fall_back import CannotGoOn
 from marketplace.notifications import EngineFailed, FailureNotifier
-from marketplace.operators import HeavyDbt, HeavySpark
+from marketplace.operators import HeavyDbt, HeavySpark, command
 
 from stack import ledger
 from stack.settings import load
@@ -33,7 +33,10 @@ class TaskInstance:
 CASES = {
     "dbt works": HeavyDbt(task_id="a", bash_command="echo done"),
     "dbt is killed": HeavyDbt(task_id="b", bash_command="kill -9 $$"),
-    "dbt's model is wrong": HeavyDbt(task_id="c", bash_command="exit 1"),
+    "dbt's model is wrong": HeavyDbt(task_id="c", bash_command="exit 65"),
+    "dbt's warehouse does not answer": HeavyDbt(task_id="g", bash_command="exit 1"),
+    "a gate is red": command("h", "sh -c 'exit 65'"),
+    "a gate cannot judge": command("i", "sh -c 'exit 1'"),
     "dbt's warehouse gives up": HeavyDbt(task_id="d", bash_command="exit 75"),
     # Less than Spark needs to start at all, which is quick to find out.
     "spark has too little memory": HeavySpark(task_id="e", driver_memory="300m", application_args=[]),

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from stack import airflow
 from stack.settings import ROOT, Settings
+from tests.airflow import airflow_python
 
 PIPELINE = "marketplace_elt_pipeline"
 
 
-@pytest.fixture(scope="module")
-def dags(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """Every DAG's structure, as Airflow parses it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRBYTE_CLIENT_ID", "client")
-        patch.setenv("AIRBYTE_CLIENT_SECRET", "secret")
-        from stack.settings import load
+def parsed(**variables: str) -> dict:
+    """Every DAG's structure, as Airflow parses it with these variables."""
+    return airflow_python.run(Path(__file__).parent / "dag_structure.py", ROOT / "airflow" / "dags", **variables)
 
-        env = airflow.environment(load())
-    script = Path(__file__).parent / "dag_structure.py"
-    python = ROOT / ".venv" / "airflow" / "bin" / "python"
-    done = subprocess.run(
-        [python, script, ROOT / "airflow" / "dags"], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+
+@pytest.fixture(scope="module")
+def dags(settings: Settings) -> dict:
+    return parsed(SPARK_MASTER="local[*]")
 
 
 def test_every_dag_imports(dags: dict) -> None:
@@ -54,9 +44,17 @@ def test_the_pipelines_wiring(dags: dict) -> None:
         "fall_back_dbt": ["intermediate_gate"],
         "fall_back_spark": ["intermediate_gate"],
         "intermediate_gate": ["marts"],
-        "marts": ["publish"],
+        "marts": ["review"],
+        "review": ["approve", "publish"],
+        "approve": ["publish"],
         "publish": [],
     }
+
+
+def test_new_marts_make_a_new_page(dags: dict) -> None:
+    assert dags["dags"][PIPELINE]["outlets"] == {"publish": ["bigquery://marts"]}
+    assert dags["dags"]["marketplace_dashboard"]["assets"] == ["bigquery://marts"]
+    assert dags["dags"]["marketplace_dashboard"]["tasks"] == {"build": []}
 
 
 def test_the_other_dags_wait_for_the_pipeline_and_leave_what_is_published_alone(dags: dict) -> None:
@@ -79,7 +77,7 @@ def test_the_other_dags_wait_for_the_pipeline_and_leave_what_is_published_alone(
 
 def test_dag_files_are_thin_and_parse_in_a_second_each(dags: dict) -> None:
     files = list((ROOT / "airflow" / "dags").glob("*.py"))
-    assert len(files) == len(dags["dags"]) == 3
+    assert len(files) == len(dags["dags"]) == 4
     assert {file.name: n for file in files if (n := len(file.read_text().splitlines())) > 120} == {}
 
 
@@ -87,10 +85,11 @@ def test_unpausing_starts_nothing_before_the_next_three_o_clock(dags: dict) -> N
     assert dags["dags"][PIPELINE]["first_run"] == "2026-03-02T03:00:00+00:00"
 
 
-def test_only_the_fall_back_sees_a_failure_and_only_the_join_accepts_a_skipped_branch(dags: dict) -> None:
+def test_only_the_fall_back_sees_a_failure_and_only_the_joins_accept_a_skipped_branch(dags: dict) -> None:
     assert dags["dags"][PIPELINE]["triggers"] == {
         "fall_back": "all_done",
         "intermediate_gate": "none_failed_min_one_success",
+        "publish": "none_failed_min_one_success",
     }
 
 
@@ -98,7 +97,28 @@ def test_every_task_is_recorded_and_alerts(dags: dict) -> None:
     assert [dag["unnotified"] for dag in dags["dags"].values()] == [[]] * len(dags["dags"])
 
 
+def test_sparks_driver_is_on_loopback_unless_the_workers_of_a_cluster_have_to_find_it(
+    settings: Settings, dags: dict
+) -> None:
+    spark_steps = {
+        PIPELINE: ["fall_back_spark", "heavy_spark"],
+        "marketplace_dashboard": [],
+        "marketplace_maintenance": ["compact_lake"],
+        "marketplace_parity_audit": ["spark"],
+    }
+    assert {name: dag["on_loopback"] for name, dag in dags["dags"].items()} == spark_steps
+    on_a_cluster = parsed(SPARK_MASTER="spark://spark-master:7077")["dags"]
+    assert {name: dag["on_loopback"] for name, dag in on_a_cluster.items()} == {name: [] for name in spark_steps}
+
+
 def test_parameters_and_documentation(dags: dict) -> None:
     pipeline = dags["dags"][PIPELINE]
-    assert pipeline["params"] == ["engine", "fall_back", "full_refresh", "policy", "spark_threshold_rows"]
+    assert pipeline["params"] == [
+        "ask_on_warnings",
+        "engine",
+        "fall_back",
+        "full_refresh",
+        "policy",
+        "spark_threshold_rows",
+    ]
     assert all(dag["doc"] for dag in dags["dags"].values())

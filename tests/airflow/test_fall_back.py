@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from marketplace.fall_back import CannotGoOn, Verdict, what_follows
 
-from stack import airflow, dbt
-from stack.engine_failures import EXIT_STATUS, own_failure
-from stack.settings import ROOT, Settings, load
+from stack import dbt
+from stack.failures import ENGINE, FINAL, is_final, own_failure
+from stack.settings import Settings
+from tests.airflow import airflow_python
 
 BROKEN = Verdict("out of memory", True)
 WRONG = Verdict("model int_orders_usd: no column currency", False)
@@ -58,7 +57,7 @@ def test_everything_else_stops_the_run(state: str, verdict: Verdict | None, is_a
         ("Bash command failed. The command returned a non-zero exit code 137.", "killed"),
         ("ERROR StandaloneSchedulerBackend: All masters are unresponsive! Giving up.", "the cluster is gone"),
         ("java.io.IOException: No space left on device", "no space for what it spills"),
-        (f"Bash command failed. The command returned a non-zero exit code {EXIT_STATUS}.", "the warehouse gave up"),
+        (f"Bash command failed. The command returned a non-zero exit code {ENGINE}.", "the warehouse gave up"),
         # The data's, the configuration's, or both engines'.
         ("heavy_steps: failed: raw.payments has no column currency: refresh the source's schema and sync", None),
         ("heavy_steps: failed: raw.payments does not exist: run the sync that lands it first", None),
@@ -77,26 +76,31 @@ def test_dbt_blames_the_warehouse_only_when_every_model_that_failed_does() -> No
     assert (
         dbt._exit_status("Out of Memory Error: failed to allocate", "Resources exceeded during query execution") == 75
     )
-    assert dbt._exit_status("Out of Memory Error: failed to allocate", "Name currency not found") == 1
-    assert dbt._exit_status() == 1
+    assert dbt._exit_status("Out of Memory Error: failed to allocate", "Name currency not found") == FINAL
+    assert dbt._exit_status() == FINAL
+
+
+def test_dbt_may_be_tried_again_when_the_warehouse_did_not_answer() -> None:
+    assert dbt._exit_status("Name currency not found", "HTTPConnectionPool: Max retries exceeded with url: /jobs") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"Bash command failed. The command returned a non-zero exit code {FINAL}.", True),
+        (f"Cannot execute: spark-submit. Error code is: {FINAL}.", True),
+        ("Bash command failed. The command returned a non-zero exit code 1.", False),
+        (f"Bash command failed. The command returned a non-zero exit code {FINAL}9.", False),
+    ],
+)
+def test_which_failures_another_try_cannot_mend(text: str, expected: bool) -> None:
+    assert is_final(text) is expected
 
 
 @pytest.fixture(scope="module")
 def verdicts(emulator: Settings) -> dict:
     """What the heavy operators say of real failures, by case, under Airflow's own environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRBYTE_CLIENT_ID", "client")
-        patch.setenv("AIRBYTE_CLIENT_SECRET", "secret")
-        env = airflow.environment(load())
-    done = subprocess.run(
-        [ROOT / ".venv" / "airflow" / "bin" / "python", Path(__file__).parent / "heavy_operators.py"],
-        env=env | {"PYTHONPATH": f"{ROOT}:{ROOT / 'airflow' / 'dags'}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return airflow_python.run(Path(__file__).parent / "heavy_operators.py")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +122,19 @@ def test_a_heavy_operator_leaves_the_datas_and_the_configurations_failures_as_th
 ) -> None:
     assert verdicts[case]["error"] not in (None, "EngineFailed")
     assert verdicts[case]["verdict"]["is_engines_own"] is False
+
+
+@pytest.mark.parametrize(
+    ("case", "error"),
+    [
+        ("dbt's model is wrong", "AirflowFailException"),
+        ("dbt's warehouse does not answer", "AirflowException"),
+        ("a gate is red", "AirflowFailException"),
+        ("a gate cannot judge", "AirflowException"),
+    ],
+)
+def test_only_what_another_try_may_mend_is_tried_again(verdicts: dict, case: str, error: str) -> None:
+    assert verdicts[case]["error"] == error
 
 
 def test_a_failure_alerts_once_and_the_ledger_tells_an_engines_failure_from_others(verdicts: dict) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stack import bootstrap
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -88,7 +93,14 @@ UNNAMED = """() => {
 
 
 @contextmanager
-def chromium(executable: str) -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
+    """Chromium, or a skip that says how to get one. One that is named by the variable CHROMIUM must be there."""
+    try:
+        executable = bootstrap.browser()
+    except bootstrap.Missing as missing:
+        if os.environ.get("CHROMIUM"):
+            raise
+        pytest.skip(str(missing))
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -19,11 +19,12 @@ from typing import Any
 
 import pytest
 
+from dashboards import __main__ as serving_module
 from dashboards import build, marts
 from dashboards.__main__ import server
 from stack import settings as stack_settings
 from stack.processes import StackError, free_port
-from stack.settings import ROOT
+from stack.settings import ROOT, Settings
 
 # dist/echarts.esm.min.mjs of the npm package echarts, version 6.1.0
 ECHARTS = "28515f26aa57f87eb1e4ed4eb446927eaf329b5f5e02b4bfd4b0264fea40d1da"
@@ -168,6 +169,54 @@ def test_without_a_warehouse_one_line_says_how_to_start_it(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_page_that_is_not_built_yet_says_so_and_nothing_else_is_there(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with server("127.0.0.1", 0, site) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{serving.server_address[1]}"
+        with urllib.request.urlopen(f"{address}/") as answer:
+            assert answer.status == 200
+            assert "No marts to show yet" in answer.read().decode()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{address}/data/about.json")
+        build.write(site, VIEWS)
+        with urllib.request.urlopen(f"{address}/") as answer:
+            assert "No marts to show yet" not in answer.read().decode()
+        serving.shutdown()
+
+
+def test_following_builds_once_a_run_and_says_once_what_keeps_it_from_building(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its looks: nothing published; a run that cannot be shown, twice, then shown; the same run; the next one, but the warehouse is gone; it is back."""
+    looks = iter(["", "run 1", "run 1", "run 1", "run 1", "run 2", "run 2"])
+    outcomes = iter([StackError("no marts"), StackError("no marts"), None, OSError("gone"), None])
+    built = []
+
+    class Ended(Exception):
+        pass
+
+    def look(_: Settings) -> str:
+        try:
+            return next(looks)
+        except StopIteration:
+            raise Ended from None
+
+    def make(_: Settings, site: Path) -> None:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        built.append(site)
+
+    monkeypatch.setattr(serving_module, "last_publish", look)
+    monkeypatch.setattr(serving_module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(build, "build", make)
+    with pytest.raises(Ended):
+        serving_module.follow(stack_settings.load(), tmp_path)
+    assert len(built) == 2
+    assert capsys.readouterr().err == "not built: no marts\nnot built: gone\n"
+
+
 def test_a_taken_port_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     with server("127.0.0.1", 0, tmp_path) as taken:
         port = str(taken.server_address[1])
@@ -179,13 +228,24 @@ def test_a_taken_port_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_the_server_without_a_word_too_many(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "before"),
+    [(signal.SIGINT, signal.SIG_DFL), (signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_DFL)],
+    ids=["Ctrl-C", "Ctrl-C in a shell's background job, which ignores it", "terminate"],
+)
+def test_ctrl_c_ends_the_server_without_a_word_too_many(
+    tmp_path: Path, number: signal.Signals, before: signal.Handlers
+) -> None:
     """The real program; only the question to the warehouse is left out, which other tests ask."""
     code = f"from dashboards import build, __main__; build.collect = lambda _: {VIEWS!r}; raise SystemExit(__main__.main())"
     env = os.environ | {"PYTHONPATH": str(ROOT), "LOCAL_DIR": str(tmp_path), "DASHBOARD_PORT": str(port := free_port())}
     process = subprocess.Popen(
-        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, before),
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("dashboard: ")

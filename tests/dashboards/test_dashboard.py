@@ -20,7 +20,7 @@ import pytest
 
 from dashboards import build
 from dashboards.__main__ import server
-from stack import bigquery, bootstrap, dbt, ledger
+from stack import bigquery, dbt, ledger
 from stack.processes import StackError
 from stack.settings import Settings
 from tests.dashboards.browser import LOW_CONTRAST, UNNAMED, VIEWS, Reader, chromium
@@ -276,14 +276,7 @@ def test_the_empty_marts_make_a_page(sites: dict[str, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, or a skip that says how to get one. One that is named by CHROMIUM must be there."""
-    try:
-        executable = bootstrap.browser()
-    except bootstrap.Missing as missing:
-        if os.environ.get("CHROMIUM"):
-            raise
-        pytest.skip(str(missing))
-    with chromium(executable) as opened:
+    with chromium() as opened:
         yield opened
 
 

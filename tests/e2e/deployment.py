@@ -14,7 +14,7 @@ from stack import settings as stack_settings
 from stack.processes import free_port
 from stack.settings import ROOT, Settings
 
-PORTS = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
+PORTS = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT", "DASHBOARD_PORT")
 ADDRESSES = (
     "SOURCE_DSN",
     "LAKE_URI",

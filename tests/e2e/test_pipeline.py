@@ -1,6 +1,7 @@
 """The whole pipeline as a user runs it: both engines, repeated, after business days, and from somebody else's Postgres.
 
-The tests of this module are the steps of one story and run in order on one deployment.
+The tests of this module are the steps of one story and run in order on one deployment. The documentation's pages are part of it: what they tell
+the reader to do is what is done here (tests/pages.py), and at the end no block of them is left.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from stack import airflow, bigquery
@@ -26,9 +29,12 @@ from stack.settings import ROOT
 from tests.content import Content, content, differences
 from tests.e2e import traps
 from tests.e2e.deployment import Deployment
+from tests.pages import DOCS, Player, blocks, checkout, sections
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SCALE = "0.05"
+# The blocks of the pages that other files of tests play, by the heading above them.
+PLAYED_ELSEWHERE = {("how-to/spark-cluster.md", "Standalone")}
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +50,28 @@ def story() -> dict[str, Content]:
     return {}
 
 
+@pytest.fixture(scope="module")
+def tutorial(deployment: Deployment) -> Player:
+    """Plays pages in this checkout."""
+    return Player(deployment)
+
+
+@pytest.fixture(scope="module")
+def copy(deployment: Deployment, tutorial: Player, tmp_path_factory: pytest.TempPathFactory) -> Player:
+    """Plays pages that change files, in one copy of the checkout: they build on what stands there, as a reader's would."""
+    return Player(deployment, checkout(tmp_path_factory.mktemp("checkout")), played=tutorial.played)
+
+
 def ledger(deployment: Deployment) -> dict:
     return json.loads((deployment.local_dir / "source" / "ledger.json").read_text())
 
 
-def test_a_fresh_demo_by_dbt_finds_exactly_what_was_planted(deployment: Deployment, story: dict[str, Content]) -> None:
-    printed = deployment.demo("--scale", SCALE, "--engine", "dbt")
-    assert "engine        dbt: asked for by the run's parameter" in printed
+def test_a_fresh_demo_by_the_tutorials_commands_finds_exactly_what_was_planted(
+    deployment: Deployment, tutorial: Player, story: dict[str, Content]
+) -> None:
+    tutorial.play("tutorial.md", "Is everything there?")
+    printed = tutorial.play("tutorial.md", "Run the pipeline")
+    assert "engine        dbt: 12,500 rows pending, fewer than the threshold" in printed
     assert "DIFFERENT" not in printed
     counted = {
         name: int(n.replace(",", "")) for name, n, _ in re.findall(r"^  (\w+) +([\d,]+) +([\d,]+)$", printed, re.M)
@@ -60,6 +81,18 @@ def test_a_fresh_demo_by_dbt_finds_exactly_what_was_planted(deployment: Deployme
     assert counted == {trap: planted[trap] for trap in counted}
     story["fresh"] = content(deployment.settings)
     assert len(story["fresh"]) >= 12
+
+
+def sales_categories(address: str) -> set[str]:
+    """The top-level categories that the served page has, as a browser would get them."""
+    with urllib.request.urlopen(f"{address}/data/sales.json", timeout=10) as answer:
+        return {row["category"] for row in json.load(answer)["monthly"]["merchandise"]}
+
+
+def test_the_dashboard_shows_the_sources_names(tutorial: Player) -> None:
+    shown: list[set[str]] = []
+    tutorial.play("tutorial.md", "Look at it", serving=lambda address: shown.append(sales_categories(address)))
+    assert {"Books", "Toys"} <= shown[0]
 
 
 # Traps that only a business day sets.
@@ -100,31 +133,28 @@ def test_nothing_is_pending_after_a_run(deployment: Deployment) -> None:
     assert pending == 0
 
 
-def test_after_a_day_spark_changes_only_what_the_day_touched(deployment: Deployment, story: dict[str, Content]) -> None:
-    day = deployment.run("source.day", "--ledger", str(deployment.local_dir / "source" / "ledger.json"))
-    assert day.returncode == 0, day.stderr
-    printed = deployment.demo("--scale", SCALE, "--engine", "spark")
+def test_after_a_changed_row_and_a_day_spark_changes_only_what_they_touched(
+    deployment: Deployment, tutorial: Player, story: dict[str, Content]
+) -> None:
+    """The tutorial's commands, but for the engine, which the volume would not ask for."""
+    printed = tutorial.play("tutorial.md", "Change a row", ENGINE="spark")
     assert "engine        spark: asked for by the run's parameter" in printed
     story["day 1"] = content(deployment.settings)
     changed = differences(story["fresh"], story["day 1"])
     assert "marts.fct_orders" in changed
-    touched = touched_orders(deployment)
-    for side in ("only left", "only right"):
-        orders = {re.search(r"order_id=(\S+)", " ".join(row))[1] for row in changed["marts.fct_orders"][side]}
-        assert orders <= touched
-    assert changed["marts.fct_orders"]["only right"]
+    orders = changed["marts.fct_orders"]
+    assert orders["only right"]
+    assert traps.orders_of(orders["only left"] + orders["only right"]) <= traps.touched_orders(ledger(deployment))
     compared = demand_that_traps_are_found_exactly(deployment)
     assert [trap.name for trap in compared if not trap.planted] == []
 
 
-def touched_orders(deployment: Deployment) -> set[str]:
-    """Orders that the day inserted, updated or deleted, itself or through an item, a payment or a user's country."""
-    touched: set[str] = set()
-    for day in ledger(deployment)["days"]:
-        for keys in day["touched"]["orders"].values():
-            touched |= set(keys)
-        touched |= set(day["touched"].get("related_orders", []))
-    return touched
+def test_the_dashboard_shows_the_changed_row(tutorial: Player) -> None:
+    shown: list[set[str]] = []
+    tutorial.play("tutorial.md", "See the change", serving=lambda address: shown.append(sales_categories(address)))
+    assert "Books and Maps" in shown[0]
+    assert "Books" not in shown[0]
+    tutorial.play("tutorial.md", "What the run did")
 
 
 def kill_spark(deployment: Deployment, into_the_step: float) -> None:
@@ -233,12 +263,58 @@ def test_what_the_runbook_restores_is_what_was_lost(deployment: Deployment, stor
 
 
 def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(
-    deployment: Deployment, story: dict[str, Content], tmp_path: Path
+    deployment: Deployment, tutorial: Player, story: dict[str, Content], tmp_path: Path
 ) -> None:
-    """Also SOURCE_DSN: a second deployment reads the first one's Postgres, read only."""
-    other = Deployment(tmp_path / "fresh", {"SOURCE_DSN": deployment.settings.source_dsn})
+    """Also SOURCE_DSN, by the page about it: a second deployment reads the first one's Postgres, read only, as a role of the page's."""
+    page = "how-to/your-postgres.md"
+    tutorial.play(page, "Make a reader")
+    here = psycopg.conninfo.conninfo_to_dict(deployment.settings.source_dsn)
+    other = Player(Deployment(tmp_path / "fresh"), played=tutorial.played)
+    other.replaced["db.example.com:5432"] = f"127.0.0.1:{here['port']}"
     try:
-        other.demo("--engine", "spark")
-        assert differences(content(other.settings), story["day 2"]) == {}
+        for section in ("Check it", "Run the pipeline"):
+            other.play(page, section, ENGINE="spark")
+        assert differences(content(other.deployment.settings), story["day 2"]) == {}
     finally:
-        other.run("stack", "clean-data")
+        other.deployment.run("stack", "clean-data")
+
+
+# --- the pages --------------------------------------------------------------------------------------------------------------------------
+
+# Pages that change nothing that another one shows, first; each in its own order.
+READ = (
+    "dashboard.md",
+    "engine-choice.md",
+    "discussion/monitoring.md",
+    "how-to/bigquery.md",
+    "how-to/airbyte.md",
+    "how-to/spark-cluster.md",
+)
+CHANGED = (
+    "how-to/add-a-mart.md",
+    "how-to/add-a-table.md",
+    "discussion/schema-evolution.md",
+    "how-to/add-a-column.md",
+    "discussion/incident-duplicate-orders.md",
+)
+
+
+@pytest.mark.parametrize("page", READ)
+def test_a_page_of_questions_does_what_it_says(tutorial: Player, page: str) -> None:
+    for section in sections(page):
+        if (page, section) not in PLAYED_ELSEWHERE:
+            tutorial.play(page, section, serving=sales_categories)
+
+
+@pytest.mark.parametrize("page", CHANGED)
+def test_a_page_of_changes_does_what_it_says(copy: Player, page: str) -> None:
+    for section in sections(page):
+        copy.play(page, section)
+
+
+def test_no_block_of_the_pages_was_left_out(tutorial: Player) -> None:
+    folders = [DOCS / "how-to", DOCS / "discussion"]
+    pages = [path.relative_to(DOCS).as_posix() for folder in folders for path in sorted(folder.glob("*.md"))]
+    pages += ["tutorial.md", "dashboard.md", "engine-choice.md"]
+    left = [block for page in pages for block in blocks(page) if block not in tutorial.played]
+    assert [str(block) for block in left if (block.page, block.section) not in PLAYED_ELSEWHERE] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import psycopg
 from source import ledger
 from stack import summary
 from stack.settings import Settings
+from tests.content import Rows
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,22 @@ def compare(settings: Settings, days: dict[str, Any]) -> list[Trap]:
         Trap(name, frozenset(planted.get(name, ())), Counter(found.get(name, ())))
         for name in sorted(planted.keys() | found.keys())
     ]
+
+
+def touched_orders(days: dict[str, Any]) -> set[str]:
+    """Orders that the days inserted, updated or deleted, themselves or through an item, a payment or a user's country."""
+    touched: set[str] = set()
+    for day in days["days"]:
+        for keys in day["touched"]["orders"].values():
+            touched |= set(keys)
+        touched |= set(day["touched"].get("related_orders", []))
+    return touched
+
+
+def orders_of(rows: Rows) -> set[str]:
+    """The orders that rows of a table's content are about."""
+    found = [re.search(r"order_id=(\S+)", " ".join(row)) for row in rows]
+    return {match[1] for match in found if match}
 
 
 def table(traps: list[Trap]) -> str:

@@ -1,4 +1,7 @@
-"""The same submit on a standalone cluster: a master and two workers, each a process of its own, one of which is lost while the jobs run."""
+"""The same submit on a standalone cluster: a master and two workers, each a process of its own, one of which is lost while the jobs run.
+
+Every command is the one of docs/how-to/spark-cluster.md, with this machine's address, ports and sizes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
@@ -25,11 +27,25 @@ from stack.processes import free_port
 from stack.settings import ROOT, Settings
 from tests.content import content, differences
 from tests.dbt import raw_tables, scenario
+from tests.pages import blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-HEAVY_STEPS = str(ROOT / "spark_jobs" / "heavy_steps.py")
 WORKERS = 2
+
+
+def environment() -> dict[str, str]:
+    """Loopback, and the environment's own spark-class and spark-submit on the path, as for a reader of the page."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"}
+
+
+def documented(replaced: dict[str, str]) -> list[str]:
+    """The commands of the page's standalone section: start a master, start a worker, submit."""
+    commands = [block.text.strip() for block in blocks("how-to/spark-cluster.md") if block.section == "Standalone"]
+    for text, meaning in replaced.items():
+        commands = [command.replace(text, meaning) for command in commands]
+    return commands
 
 
 class Cluster:
@@ -38,33 +54,20 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         """`folder` is where the workers keep their applications and everybody logs."""
         self._folder = folder
-        self._env = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_WORKER_DIR": str(folder / "work")}
+        self._env = environment() | {"SPARK_WORKER_DIR": str(folder / "work"), "SPARK_WORKER_WEBUI_PORT": "0"}
         self.address = f"spark://127.0.0.1:{free_port()}"
         port = self.address.rsplit(":", 1)[1]
-        self._master = self._start("master.Master", "--host", "127.0.0.1", "--port", port, "--webui-port", "0")
+        here = {"spark-master:7077": f"127.0.0.1:{port}", "spark-master": "127.0.0.1", "7077": port, "8081": "0"}
+        start_master, start_worker, self.submit = documented(here | {"--cores 4 --memory 8g": "--cores 1 --memory 1g"})
+        self._master = self._start("master", start_master)
         self._until("master", r"New state: ALIVE", 1)
-        self.workers = [
-            self._start(
-                "worker.Worker",
-                "--host",
-                "127.0.0.1",
-                "--webui-port",
-                "0",
-                "--cores",
-                "1",
-                "--memory",
-                "1g",
-                self.address,
-            )
-            for _ in range(WORKERS)
-        ]
+        self.workers = [self._start("worker", f"{start_worker} --host 127.0.0.1") for _ in range(WORKERS)]
         self._until("master", r"Registering worker", WORKERS)
 
-    def _start(self, service: str, *arguments: str) -> subprocess.Popen[bytes]:
-        spark_class = Path(pyspark.__file__).parent / "bin" / "spark-class"
-        log = self._folder / f"{service.split('.')[0]}.log"
+    def _start(self, service: str, command: str) -> subprocess.Popen[bytes]:
+        log = self._folder / f"{service}.log"
         return subprocess.Popen(
-            [str(spark_class), f"org.apache.spark.deploy.{service}", *arguments],
+            ["/bin/bash", "-c", f"exec {command}"],
             stdout=subprocess.DEVNULL,
             stderr=log.open("ab"),
             env=self._env,
@@ -103,11 +106,12 @@ def test_a_cluster_that_loses_a_worker_publishes_what_one_machine_does(
 ) -> None:
     raw_tables.replace(bigquery.client(empty_warehouse), scenario.first_sync())
 
-    # As a user would call it. spark-submit sends all that a Python program says to stdout.
-    submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", cluster.address]
+    # spark-submit sends all that a Python program says to stdout.
+    submit = cluster.submit.replace("4g", "700m").replace("file:///mnt/lake", (tmp_path / "cluster").as_uri())
     process = subprocess.Popen(
-        [*submit, "--executor-memory", "700m", HEAVY_STEPS, "--lake-uri", (tmp_path / "cluster").as_uri()],
-        env=os.environ | empty_warehouse.environment() | {"SPARK_LOCAL_IP": "127.0.0.1"},
+        ["/bin/bash", "-c", submit],
+        cwd=ROOT,
+        env=environment() | empty_warehouse.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -15,6 +15,7 @@ from spark_jobs.currency_normalization import (
     convert_orders,
     convert_payments,
     rate_calendar,
+    redated_orders,
     stale,
 )
 from spark_jobs.tables import (
@@ -229,3 +230,32 @@ def test_a_row_is_stale_when_its_rate_or_the_rates_day_is_another(spark: SparkSe
         "went",
         "dollar of another day",
     }
+
+
+def test_items_are_touched_by_an_order_that_came_went_died_or_moved_to_another_day(spark: SparkSession) -> None:
+    before, after = "update_preimage", "update_postimage"
+    feed = [
+        ("new", "insert", "2026-03-02 10:00:00", None),
+        ("gone", "delete", "2026-03-02 10:00:00", None),
+        ("moved", before, "2026-03-02 10:00:00", None),
+        ("moved", after, "2026-03-03 10:00:00", None),
+        ("later that day", before, "2026-03-02 10:00:00", None),
+        ("later that day", after, "2026-03-02 23:59:59", None),
+        ("dated", before, None, None),
+        ("dated", after, "2026-03-02 10:00:00", None),
+        ("died", before, "2026-03-02 10:00:00", None),
+        ("died", after, "2026-03-02 10:00:00", "2026-03-04 00:00:00"),
+        ("died without a date", before, None, None),
+        ("died without a date", after, None, "2026-03-04 00:00:00"),
+        ("still without a date", before, None, None),
+        ("still without a date", after, None, None),
+    ]
+    changes = spark.createDataFrame(feed, "id string, _change_type string, created string, deleted string").selectExpr(
+        "id",
+        "_change_type",
+        "cast(created as timestamp) as created_at",
+        "cast(deleted as timestamp) as _deleted_at",
+        "timestamp '2026-03-02 12:00:00' as _airbyte_extracted_at",
+    )
+    found = {row[0] for row in redated_orders(changes).collect()}
+    assert found == {"new", "gone", "moved", "dated", "died", "died without a date"}

@@ -10,13 +10,21 @@ from stack import bootstrap
 from stack.settings import ROOT, load
 
 
-@pytest.mark.parametrize("name", ["tools", *bootstrap.ENVIRONMENTS])
+@pytest.mark.parametrize("name", ["tools", *bootstrap.ENVIRONMENTS, *bootstrap.OPTIONAL])
 def test_every_locked_package_has_hashes_and_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text
     packages = re.split(r"\n(?=\S)", text.strip())
     assert packages
     assert all("==" in package and "--hash=sha256:" in package for package in packages)
+
+
+def test_what_only_writers_need_is_not_made_for_a_demo() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    recipes = dict(re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)*)", makefile, re.M))
+    asking = {name for name, recipe in recipes.items() if re.search(r"bootstrap\.py --also (docs|dev)", recipe)}
+    assert asking == {"test", "docs", "hooks", "audit"}
+    assert not set(bootstrap.OPTIONAL) & set(bootstrap.ENVIRONMENTS)
 
 
 def test_a_jar_with_another_content_is_not_accepted(tmp_path) -> None:
@@ -31,10 +39,14 @@ def test_installed_jars_are_the_released_ones() -> None:
 
 
 def test_the_example_environment_names_every_setting() -> None:
-    listed = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    settings, containers = (ROOT / ".env.example").read_text().split("# Containers only")
+    listed = set(re.findall(r"^# ([A-Z_]+)=", settings, re.M))
     known = set(load().environment()) | {"SOURCE_DSN", "DELTA_JARS_DIR", "CHROMIUM"}
     assert known <= listed | {"SOURCE_DSN"}
     assert listed <= known
+    compose = (ROOT / "docker-compose.yml").read_text()
+    for name in re.findall(r"^# ([A-Z_]+)=", containers, re.M):
+        assert name == "COMPOSE_PROFILES" or f"${{{name}:" in compose, name
 
 
 def test_a_browser_is_the_one_that_is_named_and_a_wrong_name_is_said(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

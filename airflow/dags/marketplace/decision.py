@@ -105,3 +105,14 @@ def follow_up(settings: Settings, ti: Any, engine: str, is_allowed: bool) -> str
     if reason.startswith("fell back"):
         note(settings, ti, reason)
     return following
+
+
+def review(settings: Settings, ti: Any, is_asked: bool) -> str:
+    """`review`: the task to go on with, `approve` or `publish`; the reason as the task's note and, by XCom, for the person and the ledger."""
+    outcomes = (ti.xcom_pull(task_ids=step) for step in ("staging", "intermediate_gate", "marts"))
+    warned = [name for said in outcomes for name in json.loads(said)["warned"]]
+    reason = f"{len(warned)} tests warned: {', '.join(warned)}" if warned else "no test warned"
+    ti.xcom_push(key="reason", value=reason)
+    if warned:
+        note(settings, ti, reason)
+    return "approve" if warned and is_asked else "publish"

@@ -12,7 +12,7 @@ FOLLOWING = "following"
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a heavy step failed, and whether that is its engine's own doing (stack/engine_failures.py)."""
+    """Why a heavy step failed, and whether that is its engine's own doing (stack/failures.py)."""
 
     reason: str
     is_engines_own: bool

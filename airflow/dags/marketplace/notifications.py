@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
+from marketplace import alerts
 from marketplace.engine_choice import ENGINE_FAILED
 from marketplace.fall_back import FOLLOWING, CannotGoOn
 from stack import ledger, settings
@@ -65,7 +66,7 @@ def _record(context: dict[str, Any], status: str) -> None:
 
 
 class FailureNotifier(BaseNotifier):
-    """Failure callback: a ledger entry, and one JSON line with run, task, reason and log link in `<LOCAL_DIR>/alerts.log`."""
+    """Failure callback: a ledger entry, and an alert with run, task, reason, log link and the runbook's section."""
 
     template_fields = ()
 
@@ -76,21 +77,7 @@ class FailureNotifier(BaseNotifier):
         if isinstance(getattr(error, "__cause__", None), CannotGoOn):
             # What it could not go on from has alerted.
             return
-        ti = context["ti"]
-        alert = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "dag": ti.dag_id,
-            "run": context["run_id"],
-            "task": ti.task_id,
-            "try": ti.try_number,
-            "reason": str(error)[:1000],
-            "log": getattr(ti, "log_url", None),
-            "runbook": "docs/runbook.md",
-        }
-        path = settings.load().local_dir / "alerts.log"
-        with path.open("a") as alerts:
-            alerts.write(json.dumps(alert) + "\n")
-        log.error("ALERT %s", json.dumps(alert))
+        alerts.send(alerts.alert_of(context))
 
 
 def _reasons(job_id: int) -> list[str]:
@@ -107,9 +94,11 @@ class CancelSync(FailureNotifier):
         """Cancel the job unless it has ended, then alert."""
         from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
 
+        from marketplace.airbyte_sync import CONNECTION
+
         job_id = context["ti"].xcom_pull(task_ids="sync.trigger")
         try:
-            hook = AirbyteHook("airbyte_marketplace")
+            hook = AirbyteHook(CONNECTION)
             if job_id and hook.get_job_status(job_id) in ("pending", "running", "incomplete"):
                 hook.cancel_job(job_id)
             for reason in _reasons(job_id):

@@ -7,31 +7,52 @@ from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Param, task
-from airflow.sdk.exceptions import AirflowException
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Asset, Param, TriggerRule, task
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from marketplace.notifications import EngineFailed, FailureNotifier, record_success
 from stack.airflow import DAG_ID
-from stack.engine_failures import own_failure
-from stack.settings import ROOT, load
+from stack.failures import is_final, own_failure
+from stack.settings import MARTS_NEXT, ROOT, load
 
 PYTHON = ROOT / ".venv" / "main" / "bin" / "python"
-DBT = f"{PYTHON} -m stack.dbt"
+# The marts are built and judged where nobody reads; stack.publish shows them.
+DBT = f"{PYTHON} -m stack.dbt --marts-dataset {MARTS_NEXT}"
+MARTS = Asset("bigquery://marts")
+# Of a task that several branches lead to.
+JOIN = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
 FULL_REFRESH = "{{ '--full-refresh' if params.full_refresh else '' }}"
 FULL_REFRESH_PARAM = Param(False, type="boolean", description="rebuild every table from raw")
 DEFAULT_ARGS = {
-    "retries": 1,
-    "retry_delay": datetime.timedelta(seconds=20),
-    "execution_timeout": datetime.timedelta(hours=2),
+    # For what another try may mend: a program that knows better ends with FINAL (stack/failures.py).
+    "retries": 2,
+    "retry_delay": datetime.timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": datetime.timedelta(minutes=5),
+    "execution_timeout": datetime.timedelta(seconds=load().task_timeout_seconds),
     "on_success_callback": record_success,
     "on_failure_callback": FailureNotifier(),
 }
 VERDICT = "verdict"
 
 
-def command(task_id: str, arguments: str, **kwargs: Any) -> BashOperator:
+class Program(BashOperator):
+    """A program; one that ends with FINAL is not tried again."""
+
+    def execute(self, context: Any) -> Any:
+        """Run. Raises AirflowFailException, which is not retried, or what the operator raised."""
+        try:
+            return super().execute(context)
+        except AirflowException as error:
+            if is_final(str(error)):
+                raise AirflowFailException(str(error)) from error
+            raise
+
+
+def command(task_id: str, arguments: str, **kwargs: Any) -> Program:
     """A program of the project's own environment; its last line is the task's result, its exit status the task's."""
-    return BashOperator(task_id=task_id, **(_program(arguments) | kwargs))
+    return Program(task_id=task_id, **(_program(arguments) | kwargs))
 
 
 def _program(arguments: str) -> dict[str, Any]:
@@ -44,15 +65,32 @@ def spark_submit(task_id: str, job: str, **kwargs: Any) -> SparkSubmitOperator:
 
 
 def _spark(job: str) -> dict[str, Any]:
+    variables = {"PYSPARK_PYTHON": str(PYTHON), "PYTHONPATH": str(ROOT)}
+    if load().spark_master.startswith("local"):
+        # Loopback whatever the machine's name resolves to. The workers of a cluster have to find the driver.
+        variables["SPARK_LOCAL_IP"] = "127.0.0.1"
     return {
         "conn_id": "spark_marketplace",
         "spark_binary": str(ROOT / ".venv" / "main" / "bin" / "spark-submit"),
         "application": str(ROOT / "spark_jobs" / f"{job}.py"),
         "driver_memory": load().spark_driver_memory,
         "conf": {"spark.driver.extraJavaOptions": load().spark_driver_java_options},
-        "env_vars": {"PYSPARK_PYTHON": str(PYTHON), "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"},
+        "env_vars": variables,
         "verbose": False,
     }
+
+
+def approval(task_id: str, asked_by: str, question: str) -> ApprovalOperator:
+    """A person's decision, with the reason that the task `asked_by` pushed. Rejected, or after twelve hours, the task fails."""
+    return ApprovalOperator(
+        task_id=task_id,
+        subject=question,
+        body=f"{{{{ ti.xcom_pull(task_ids='{asked_by}', key='reason') }}}}. Until somebody approves, readers see the run before.",
+        response_timeout=datetime.timedelta(hours=12),
+        execution_timeout=None,
+        fail_on_reject=True,
+        retries=0,
+    )
 
 
 @task.sensor(poke_interval=30, timeout=3 * 3600, mode="reschedule")
@@ -77,7 +115,7 @@ class HeavyStep:
             raise EngineFailed(f"{why}: {error}") from error
 
 
-class HeavyDbt(HeavyStep, BashOperator):
+class HeavyDbt(HeavyStep, Program):
     """The heavy models by dbt."""
 
     def __init__(self, task_id: str, **kwargs: Any) -> None:

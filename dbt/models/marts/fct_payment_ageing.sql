@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with open_orders as (
     select * from {{ ref('fct_payment_reconciliation') }}
     where not is_reconciled

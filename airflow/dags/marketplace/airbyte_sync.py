@@ -1,0 +1,49 @@
+"""The sync's two tasks, which may be killed and tried again at any moment like all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airbyte_api import api, models
+from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
+from airflow.providers.airbyte.operators.airbyte import AirbyteTriggerSyncOperator
+from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+CONNECTION = "airbyte_marketplace"
+OVER = ("Job failed", "Job was cancelled")
+
+
+class TriggerSync(AirbyteTriggerSyncOperator):
+    """Starts a sync and returns its job id; of one that runs already, which a try before may have started, the id of that."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """`connection_id` is Airbyte's."""
+        super().__init__(airbyte_conn_id=CONNECTION, asynchronous=True, **kwargs)
+
+    def execute(self, context: Any) -> Any:
+        """Find or start the job. Raises AirflowException with Airbyte's reason."""
+        client = AirbyteHook(airbyte_conn_id=CONNECTION).airbyte_api
+        request = api.ListJobsRequest(connection_id=self.connection_id, status=models.JobStatusEnum.RUNNING, limit=1)
+        found = client.jobs.list_jobs(request=request).jobs_response
+        if found is not None and found.data:
+            self.log.info("Job %s runs already", found.data[0].job_id)
+            return found.data[0].job_id
+        return super().execute(context)
+
+
+class WaitForSync(AirbyteJobSensor):
+    """Waits for the job's end. A job that failed fails the task for good: what it failed of is not mended by looking again."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """`airbyte_job_id` is the job's."""
+        super().__init__(airbyte_conn_id=CONNECTION, poke_interval=2, **kwargs)
+
+    def poke(self, context: Any) -> bool:
+        """Whether the job has succeeded. Raises AirflowFailException when it has not, AirflowException when Airbyte cannot be asked."""
+        try:
+            return bool(super().poke(context))
+        except AirflowException as error:
+            if str(error).startswith(OVER):
+                raise AirflowFailException(str(error)) from error
+            raise

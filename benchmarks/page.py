@@ -1,0 +1,573 @@
+"""`python -m benchmarks.page`: the numbers of docs/benchmarks.md, written between its markers from benchmarks/results and benchmarks/prices.json.
+
+The page's prose is written by hand and has no measured number in it; whatever is measured stands in a block `<!-- from: NAME -->` … `<!-- end -->`, which is
+made here and links to the file that it is from. --check writes nothing and fails when a block is not what would be written; `make test` does the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plots
+from benchmarks.plots import ENGINES, JOBS, RESULTS
+
+Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+NOTHING = "Not measured yet."
+BLOCK = re.compile(r"(<!-- from: ([a-z_ ]+) -->\n)(.*?)(<!-- end -->)", re.S)
+# The engines that do the jobs; the floor does not.
+MEASURED = ("spark", "naive", "duckdb", "polars", "pysail")
+
+
+def _load(pattern: str, without: str = "$^") -> dict[str, Json]:
+    return {
+        path.name: json.loads(path.read_text())
+        for path in sorted(RESULTS.glob(pattern))
+        if not re.search(without, path.name)
+    }
+
+
+def peers() -> list[tuple[str, Json]]:
+    """The runs without a limit by scale, with their file's name."""
+    return sorted(_load("peers_scale_*.json", "_memory_").items(), key=lambda item: item[1]["scale"])
+
+
+def limited() -> list[tuple[str, Json]]:
+    """The runs with a limit, by scale and limit."""
+    found = _load("peers_scale_*_memory_*.json").items()
+    return sorted(found, key=lambda item: (item[1]["scale"], int(item[1]["memory_limit"][:-1])))
+
+
+def link(*names: str) -> str:
+    """A link to each result file."""
+    return ", ".join(f"[{name}](../benchmarks/results/{name})" for name in names)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _spread(measure: Json) -> str:
+    low, middle, high = (_number(measure[name]) for name in ("min", "median", "max"))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _times(result: Json, other: str, measure: str = "wall_seconds") -> dict[str, float]:
+    """By job: Spark's median over another engine's."""
+    found = {}
+    for job in JOBS:
+        engines = result["figures"].get(job, {})
+        if all(measure in engines.get(engine, {}) for engine in ("spark", other)):
+            found[job] = engines["spark"][measure]["median"] / engines[other][measure]["median"]
+    return found
+
+
+def _instead(found: Json | None) -> str:
+    """What stands where there is no time."""
+    if not found:
+        return "-"
+    return "failed" if _failed(found) else f"disturbed ({found['disturbed']} of {found['runs']})"
+
+
+def _failed(found: Json) -> bool:
+    return bool(found.get("errors")) and not found["runs"]
+
+
+def verdict() -> str:
+    """Where Spark loses on one machine, and where it wins, as measured."""
+    runs = peers()
+    # The largest scale of which there are calm runs of all jobs; CPU seconds are of the largest.
+    timed = [item for item in runs if len(_times(item[1], "duckdb")) == len(JOBS)]
+    if not timed:
+        return NOTHING
+    (name, last), (largest_name, largest) = timed[-1], runs[-1]
+    wins = [
+        f"{JOBS[job].lower()} at scale {result['scale']:g} against {ENGINES[other][0]}"
+        for _, result in runs
+        for other in ("duckdb", "polars", "pysail")
+        for job, ratio in _times(result, other).items()
+        if ratio < 1
+    ]
+    wall = _listed([f"{ratio:.1f} times ({JOBS[job].lower()})" for job, ratio in _times(last, "duckdb").items()])
+    session = _listed([f"{ratio:.1f}" for ratio in _times(last, "duckdb", "in_session_seconds").values()])
+    work = _listed([f"{ratio:.1f}" for ratio in _times(largest, "duckdb", "cpu_seconds").values()])
+    said = [
+        f"**On one machine of {last['machine']['cores']} cores Spark loses, {'nearly everywhere' if wins else 'at every scale measured'}:** at scale "
+        f"{last['scale']:g} its jobs take {wall} the wall time of DuckDB, from the same Parquet files to the same rows; without its start {session} times "
+        f"({link(name)}). At scale {largest['scale']:g} they take {work} times the CPU seconds, in the same order ({link(largest_name)}).",
+        f"Where it is faster: {'; '.join(wins)}."
+        if wins
+        else f"It wins nowhere here: no volume up to scale {largest['scale']:g} turns it.",
+        _under_limits(),
+        "A cluster was not measured: two worker processes on these cores are none. What Spark is for here is what one machine does not have: the memory and "
+        "the disks of several, and a lake that others read.",
+    ]
+    return "\n\n".join(part for part in said if part)
+
+
+def _under_limits() -> str:
+    results = limited()
+    if not results:
+        return ""
+    said, done = [], []
+    for name, result in results:
+        where = f"at scale {result['scale']:g} with {result['memory_limit'].upper()}B"
+        for job in JOBS:
+            spark, duck = (result["figures"].get(job, {}).get(engine, {"runs": 0}) for engine in ("spark", "duckdb"))
+            if spark["runs"] and _failed(duck):
+                said.append(f"{JOBS[job].lower()} {where}, where DuckDB fails ({link(name)})")
+            elif spark["runs"] and duck["runs"] and spark["cpu_seconds"]["median"] < duck["cpu_seconds"]["median"]:
+                said.append(f"{JOBS[job].lower()} {where}, where it takes fewer CPU seconds ({link(name)})")
+            elif spark["runs"] and duck["runs"]:
+                done.append((name, where))
+    if said:
+        return f"Under a memory limit it wins {'; '.join(said)}."
+    wheres = list(dict.fromkeys(where for _, where in done))
+    names = list(dict.fromkeys(name for name, _ in done))
+    return f"Under a memory limit it does not win either: {_listed(wheres)} both do every job, and DuckDB with fewer CPU seconds ({link(*names)})."
+
+
+def machine() -> str:
+    """What was run, on what."""
+    rows = []
+    for name, result in (*peers(), *limited()):
+        about = result["machine"]
+        versions = ", ".join(
+            f"{key} {about[key]}" for key in ("pyspark", "duckdb", "polars", "pysail", "java") if key in about
+        )
+        runs = max(figures["runs"] for job in result["figures"].values() for figures in job.values())
+        all_runs = [run for job in result["runs"].values() for engine in job.values() for run in engine]
+        shares = sorted(run["others_share"] for run in all_runs)
+        limit = result["memory_limit"] or "none"
+        cores = f"{about['cores']} cores, {about['memory_gigabytes']} GB"
+        rows.append(
+            [
+                f"{result['scale']:g}",
+                limit,
+                str(runs),
+                about["measured_at"][:10],
+                cores,
+                f"{shares[len(shares) // 2]:.0%}, at most {shares[-1]:.0%}",
+                versions,
+                link(name),
+            ]
+        )
+    head = [
+        "scale",
+        "memory limit",
+        "repetitions",
+        "date",
+        "machine",
+        "other work on the machine, share of its cores' time (median, most)",
+        "versions",
+        "result",
+    ]
+    return table(head, rows) if rows else NOTHING
+
+
+def time() -> str:
+    """Wall and in-session seconds by scale, job and engine."""
+    rows = []
+    for name, result in peers():
+        for job, label in JOBS.items():
+            for measure, what in (("wall_seconds", "wall"), ("in_session_seconds", "in session")):
+                engines = result["figures"].get(job, {})
+                values = [
+                    _spread(engines[engine][measure])
+                    if measure in engines.get(engine, {})
+                    else _instead(engines.get(engine))
+                    for engine in ("floor", *MEASURED)
+                ]
+                rows.append([f"[{result['scale']:g}](../benchmarks/results/{name})", label, what, *values])
+    head = ["scale", "job", "seconds", *(ENGINES[engine][0] for engine in ("floor", *MEASURED))]
+    return table(head, rows) if rows else NOTHING
+
+
+def resources() -> str:
+    """CPU, memory and bytes at the largest scale."""
+    if not peers():
+        return NOTHING
+    name, result = peers()[-1]
+    rows = []
+    for job, label in JOBS.items():
+        for engine in ("floor", *MEASURED):
+            found = result["figures"].get(job, {}).get(engine, {})
+            if "wall_seconds" not in found:
+                continue
+            gigabytes = [
+                f"{found[measure]['median'] / 1e9:.2f}" for measure in ("bytes_read", "bytes_written", "output_bytes")
+            ]
+            spark = [
+                f"{found[m]['median'] / 1e6:,.0f}" if m in found else "-" for m in ("shuffle_bytes", "spilled_bytes")
+            ]
+            rows.append(
+                [
+                    label,
+                    ENGINES[engine][0],
+                    _spread(found["cpu_seconds"]),
+                    _number(found["peak_megabytes"]["median"]),
+                    *gigabytes,
+                    *spark,
+                ]
+            )
+    head = [
+        "job",
+        "engine",
+        "CPU seconds",
+        "peak memory, MB",
+        "read, GB",
+        "written, GB",
+        "of it output, GB",
+        "shuffled, MB",
+        "spilled, MB",
+    ]
+    return f"Scale {result['scale']:g}, medians, {link(name)}.\n\n{table(head, rows)}"
+
+
+def floor() -> str:
+    """Seconds in session, and CPU seconds, over the floor's, by scale."""
+    rows = []
+    for name, result in peers():
+        for job, label in JOBS.items():
+            engines = result["figures"].get(job, {})
+            for measure, what in (("in_session_over_floor", "seconds in session"), ("cpu_over_floor", "CPU seconds")):
+                values = [
+                    f"{engines[engine][measure]:.2f}" if measure in engines.get(engine, {}) else "-"
+                    for engine in MEASURED
+                ]
+                rows.append([f"[{result['scale']:g}](../benchmarks/results/{name})", label, what, *values])
+    return table(["scale", "job", "of", *(ENGINES[engine][0] for engine in MEASURED)], rows) if rows else NOTHING
+
+
+def growth() -> str:
+    """How Spark's work grows from the smallest scale to the largest."""
+    runs = peers()
+    if len(runs) < 2:
+        return NOTHING
+    (low_name, low), (high_name, high) = runs[0], runs[-1]
+    times, rows = high["scale"] / low["scale"], []
+    for engine in MEASURED:
+        values = []
+        for measure in ("in_session_seconds", "cpu_seconds", "peak_megabytes"):
+            both = [[run["figures"].get(job, {}).get(engine, {}).get(measure) for job in JOBS] for run in (low, high)]
+            if not all(map(all, both)):
+                values.append("-")
+                continue
+            pick = max if measure == "peak_megabytes" else sum
+            first, second = (pick(item["median"] for item in of_run) for of_run in both)
+            values.append(f"{second / first:.1f}")
+        rows.append([ENGINES[engine][0], *values])
+    head = ["engine", "seconds in session, sum of the jobs", "CPU seconds, sum of the jobs", "peak memory, largest job"]
+    said = f"Times as much at scale {high['scale']:g} as at scale {low['scale']:g} ({times:g} times the rows; {link(low_name, high_name)})."
+    return f"{said}\n\n{table(head, rows)}"
+
+
+def memory() -> str:
+    """Seconds, peak memory or the error under each limit."""
+    rows = []
+    for name, result in limited():
+        for job, label in JOBS.items():
+            for engine, found in result["figures"].get(job, {}).items():
+                if engine == "floor":
+                    continue
+                if _failed(found):
+                    told = [f"failed: {_short(found['errors'][0])}", "-", "-"]
+                else:
+                    wall = _spread(found["wall_seconds"]) if "wall_seconds" in found else _instead(found)
+                    told = [wall, _spread(found["cpu_seconds"]), _number(found["peak_megabytes"]["median"])]
+                spilled = f"{found['spilled_bytes']['median'] / 1e6:,.0f}" if "spilled_bytes" in found else "-"
+                limited_by = next(
+                    (run["limited_by"] for run in result["runs"][job][engine] if run.get("limited_by")), "-"
+                )
+                rows.append(
+                    [
+                        f"[{result['scale']:g}](../benchmarks/results/{name})",
+                        result["memory_limit"].upper() + "B",
+                        limited_by,
+                        label,
+                        ENGINES[engine][0],
+                        *told,
+                        spilled,
+                    ]
+                )
+    head = [
+        "scale",
+        "limit",
+        "what it limits",
+        "job",
+        "engine",
+        "wall seconds",
+        "CPU seconds",
+        "peak memory, MB",
+        "spilled, MB (Spark)",
+    ]
+    return table(head, rows) if rows else NOTHING
+
+
+def _short(error: str) -> str:
+    line = " ".join(error.split()).replace("|", "/")
+    return line if len(line) <= 120 else line[:117] + "…"
+
+
+def errors() -> str:
+    """What an engine could not do, in its own words."""
+    rows = [
+        [f"[{result['scale']:g}](../benchmarks/results/{name})", JOBS[job], ENGINES[engine][0], f"`{_short(error)}`"]
+        for name, result in peers()
+        for job, engines in result["figures"].items()
+        for engine, found in engines.items()
+        for error in found.get("errors", [])
+    ]
+    return (
+        table(["scale", "job", "engine", "error"], rows) if rows else "None: every engine did every job at every scale."
+    )
+
+
+def change() -> str:
+    """What a small change costs of a full run."""
+    rows = []
+    for name, result in _load("landing_scale_*.json").items():
+        figures = result["figures"]
+        rows.append(
+            [
+                f"landing, 1 % changed, scale {float(result['scale']):g}",
+                _number(figures["initial_seconds"]),
+                _number(figures["changed_seconds"]),
+                f"{figures['changed_over_initial']:.0%}",
+                link(name),
+            ]
+        )
+    for name, result in _load("dbt_build_scale_*.json").items():
+        if "after_a_day" in result["seconds"]:
+            rows.append(
+                [
+                    f"dbt build, a business day, scale {float(result['scale']):g}",
+                    _number(result["seconds"]["full"]),
+                    _number(result["seconds"]["after_a_day"]),
+                    f"{result['incremental_of_full']['after_a_day']:.0%}",
+                    link(name),
+                ]
+            )
+    for name, result in _load("spark_jobs_scale_*.json").items():
+        figures = result["figures"]
+        for kind, which in (("recent", "the newest 1 %"), ("scattered", "any 1 %")):
+            if f"{kind}_of_full" in figures:
+                rows.append(
+                    [
+                        f"heavy stage in Spark, {which} changed, scale {float(result['scale']):g}",
+                        _number(figures["stage_seconds"]),
+                        _number(figures[f"{kind}_seconds"]),
+                        f"{figures[f'{kind}_of_full']:.0%}",
+                        link(name),
+                    ]
+                )
+    return table(["what", "full, s", "after the change, s", "of a full one", "result"], rows) if rows else NOTHING
+
+
+def landing() -> str:
+    """Throughput of an initial sync."""
+    rows = [
+        [
+            f"{float(r['scale']):g}",
+            f"{r['figures']['rows']:,}",
+            _number(r["figures"]["initial_seconds"]),
+            f"{r['figures']['initial_rows_per_second']:,}",
+            f"{r['figures']['initial_over_floor']:.2f}",
+            link(name),
+        ]
+        for name, r in _load("landing_scale_*.json").items()
+    ]
+    return (
+        table(["scale", "rows", "initial sync, s", "rows a second", "over its floor", "result"], rows)
+        if rows
+        else NOTHING
+    )
+
+
+def dbt() -> str:
+    """Full and incremental dbt builds."""
+    rows = [
+        [
+            f"{float(r['scale']):g}",
+            *(
+                _number(r["seconds"][kind]) if kind in r["seconds"] else "-"
+                for kind in ("full", "statements", "unchanged", "after_a_day")
+            ),
+            link(name),
+        ]
+        for name, r in _load("dbt_build_scale_*.json").items()
+    ]
+    head = [
+        "scale",
+        "full, s",
+        "its statements alone, s",
+        "incremental, nothing new, s",
+        "incremental, after a day, s",
+        "result",
+    ]
+    return table(head, rows) if rows else NOTHING
+
+
+def _cost() -> Json | None:
+    return next(iter(_load("cost_model.json").values()), None)
+
+
+def cost() -> str:
+    """USD a month by engine and scale."""
+    result = _cost()
+    if not result:
+        return NOTHING
+    what = {"full": "Every run makes everything anew", "incremental": "Every run follows a change of 1 %"}
+    parts = []
+    for month, by_engine in result["usd_a_month"].items():
+        scales = list(next(iter(by_engine.values())))
+        rows = [
+            [name.replace("_", " "), *(f"{values[scale]:,.2f}" for scale in scales)]
+            for name, values in by_engine.items()
+        ]
+        parts.append(f"{what[month]}, USD a month:\n\n{table(['engine', *(f'{scale}x' for scale in scales)], rows)}")
+    landed = result["airbyte_cloud_usd_a_month"]
+    parts.append(
+        "Landing by Airbyte Cloud, changes of 1 % a run: "
+        + ", ".join(f"{scale}x {value:,.0f} USD" for scale, value in landed.items())
+        + " a month."
+    )
+    if result["measured"]["spark_changed_of_full"] is None:
+        parts.append(
+            "Spark's incremental month is missing: what a changed run costs of a full one is not measured yet."
+        )
+    parts.append(
+        f"Measured up to scale {result['largest_measured_scale']:g}; beyond it extrapolated. {link('cost_model.json')}"
+    )
+    return "\n\n".join(parts)
+
+
+def crossovers() -> str:
+    """Where an engine becomes cheaper or dearer than BigQuery."""
+    result = _cost()
+    if not result:
+        return NOTHING
+    rows = [
+        [
+            month,
+            item["engine"].replace("_", " "),
+            item["beside"].replace("_", " "),
+            f"{item['from_there']} from {item['scale']:g}x",
+        ]
+        for month, items in result["crossovers"].items()
+        for item in items
+    ]
+    return (
+        f"{table(['month', 'engine', 'beside', 'in money'], rows)}\n\n{link('cost_model.json')}"
+        if rows
+        else f"None from 1x to 10,000x. {link('cost_model.json')}"
+    )
+
+
+def sensitivity() -> str:
+    """What half of an input, and half as much again, make of each month at 100x."""
+    result = _cost()
+    if not result:
+        return NOTHING
+    found = result["sensitivity_at_100"]["full"]
+    engines = list(result["usd_a_month"]["full"])
+    rows = [
+        [f"`{name}`", *(f"{touched[e][0]:.2f} / {touched[e][1]:.2f}" if e in touched else "" for e in engines)]
+        for name, touched in found.items()
+    ]
+    return f"{table(['input', *(name.replace('_', ' ') for name in engines)], rows)}\n\n{link('cost_model.json')}"
+
+
+def prices() -> str:
+    """The prices with their sources."""
+    described = json.loads((ROOT / "benchmarks" / "prices.json").read_text())
+    rows = [
+        [
+            f"`{name}`",
+            f"{item['value']:g}",
+            item["unit"],
+            f"[page]({item['url']})",
+            item["read"],
+            "yes" if item["confirmed"] else "no",
+        ]
+        for name, item in described["prices"].items()
+    ]
+    left = " ".join(f"{name}: {why}" for name, why in described["not_cited"].items())
+    return f"{table(['price', 'value', 'unit', 'page', 'read', 'confirmed'], rows)}\n\n{left} All inputs: [prices.json](../benchmarks/prices.json)."
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "verdict": verdict,
+    "machine": machine,
+    "time": time,
+    "resources": resources,
+    "floor": floor,
+    "growth": growth,
+    "memory": memory,
+    "errors": errors,
+    "change": change,
+    "landing": landing,
+    "dbt": dbt,
+    "cost": cost,
+    "crossovers": crossovers,
+    "sensitivity": sensitivity,
+    "prices": prices,
+}
+
+
+def figure(name: str) -> str:
+    """A figure with what it is of, or that there is none yet."""
+    inputs = plots.ALL[name].inputs()
+    if not inputs:
+        return NOTHING
+    alt = name.replace("_", " ").capitalize()
+    return f"![{alt}](images/benchmarks/{name}.svg)\n\nFrom {link(*(path.name for path in inputs))}."
+
+
+def rendered(text: str) -> str:
+    """The page with its blocks made anew. Raises KeyError for a block that nobody makes."""
+
+    def block(found: re.Match[str]) -> str:
+        name = found[2]
+        made = figure(name.removeprefix("figure ")) if name.startswith("figure ") else BLOCKS[name]()
+        return f"{found[1]}{made}\n{found[4]}"
+
+    return BLOCK.sub(block, text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Returns the exit status: 1 when --check finds a block that is not what would be written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail where the page differs")
+    chosen = parser.parse_args(arguments)
+    text = PAGE.read_text()
+    made = rendered(text)
+    if chosen.check and made != text:
+        print(f"error: {PAGE.relative_to(ROOT)} is not what `make plots` writes", file=sys.stderr)
+        return 1
+    if not chosen.check:
+        PAGE.write_text(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""What a failed program says of its failure by its exit status, for whoever decides what follows.
+
+1: unknown. Another try may help: a service may have been starting, or gone for a moment.
+FINAL: the data or the configuration is wrong. Another try, or the other engine, would say the same.
+ENGINE: the engine's own, as out of memory, killed, its cluster gone. The same engine would fail again; the other one may do the step.
+
+What the data or the configuration did would fail on the other engine too, or be hidden by it: an unknown failure is therefore not the engine's.
+"""
+
+from __future__ import annotations
+
+import re
+
+# By sysexits.h: data that were wrong, and a failure that another try (here: by another engine) may not have.
+FINAL, ENGINE = 65, 75
+
+OWN = {
+    "out of memory": r"OutOfMemoryError|GC overhead limit exceeded|Out of Memory Error|MemoryError\b|resourcesExceeded"
+    r"|Resources exceeded during query execution|INVALID_DRIVER_MEMORY",
+    "killed": r"(?:Error code is: |exit code )(?:-9|137)\b",
+    "the cluster is gone": r"All masters are unresponsive|Master removed our application|ExecutorLostFailure"
+    r"|SparkContext was shut down|stopped SparkContext|Answer from Java side is empty|Java gateway process exited",
+    "no space for what it spills": r"No space left on device",
+    "the warehouse gave up": rf"exit code {ENGINE}\b",
+}
+
+# A service that did not answer, in a client's words.
+UNREACHABLE = r"Connection refused|Connection reset|Connection aborted|RemoteDisconnected|Max retries exceeded|ServiceUnavailable|server closed the connection"
+
+
+def is_unreachable(text: str) -> bool:
+    """Whether a service did not answer, so that another try may find it."""
+    return re.search(UNREACHABLE, text) is not None
+
+
+def is_final(text: str) -> bool:
+    """Whether a program said, by its exit status, that another try would fail the same way. `text` is what its operator raised."""
+    return re.search(rf"(?:exit code|Error code is:) {FINAL}\b", text) is not None
+
+
+def own_failure(text: str) -> str | None:
+    """Why the engine failed, in a few words, or None when the failure is not its own. `text` is what the step printed, or the error it ended with."""
+    return next((why for why, pattern in OWN.items() if re.search(pattern, text)), None)

@@ -1,0 +1,108 @@
+"""`python -m stack.publish`: the marts that dbt built aside, and that every test has passed, become what readers see. All of them in one transaction.
+
+The DAG's dbt builds its marts in the dataset `marts_next`, where nobody reads; a red test ends the run there, and `marts` stays as it was. This copies them to
+`marts`, so that a reader sees either all of yesterday's or all of today's, whatever is killed meanwhile. Run again, it writes the same rows.
+
+BigQuery allows no DDL in a transaction: a mart that is new is there, empty, just before it; one whose columns are others than before is copied by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.cloud import bigquery as google
+
+from stack import bigquery, settings
+from stack.bigquery import RETRY
+from stack.settings import MARTS_NEXT as NEXT
+from stack.settings import Settings
+
+PUBLISHED = "marts"
+# What dbt leaves behind when it is killed.
+TEMPORARY = "__dbt_tmp"
+
+
+class NothingToPublish(Exception):
+    """There is no mart in NEXT."""
+
+
+def publish(current: Settings) -> dict[str, int]:
+    """Make `marts` hold what `marts_next` does. Returns {mart: its rows}. Raises NothingToPublish, or what BigQuery refuses."""
+    bq = bigquery.client(current)
+    marts = _marts(bq)
+    if not marts:
+        raise NothingToPublish(f"{NEXT} has no table: `python -m stack.dbt --marts-dataset {NEXT} marts` builds them")
+    bigquery.create_dataset(bq, PUBLISHED, current.bigquery_location)
+    in_transaction = [mart for mart in marts if _is_ready(bq, mart)]
+    if in_transaction:
+        bigquery.query(bq, transaction(in_transaction))
+    counts = " union all ".join(
+        f"select '{mart.table_id}' as mart, count(*) as n from {PUBLISHED}.`{mart.table_id}`" for mart in marts
+    )
+    return {row["mart"]: row["n"] for row in bigquery.query(bq, counts)}
+
+
+def transaction(marts: list[google.Table]) -> str:
+    """The script that replaces the rows of `marts`, whose columns are the published ones'."""
+    statements = ["begin transaction"]
+    for mart in marts:
+        columns = ", ".join(f"`{field.name}`" for field in mart.schema)
+        statements += [
+            f"delete from {PUBLISHED}.`{mart.table_id}` where true",
+            f"insert into {PUBLISHED}.`{mart.table_id}` ({columns}) select {columns} from {NEXT}.`{mart.table_id}`",
+        ]
+    return ";\n".join([*statements, "commit transaction"]) + ";"
+
+
+def _marts(bq: google.Client) -> list[google.Table]:
+    try:
+        listed = list(bq.list_tables(NEXT, retry=RETRY))
+    except NotFound:
+        return []
+    names = sorted(item.table_id for item in listed if item.table_type == "TABLE" and TEMPORARY not in item.table_id)
+    return [bq.get_table(f"{NEXT}.{name}", retry=RETRY) for name in names]
+
+
+def _is_ready(bq: google.Client, mart: google.Table) -> bool:
+    """Make sure that there is a published table with this mart's columns. Returns False when that took a copy of the mart as it is."""
+    name = f"{bq.project}.{PUBLISHED}.{mart.table_id}"
+    try:
+        published = bq.get_table(name, retry=RETRY)
+    except NotFound:
+        published = None
+    if published is not None and published.table_type != "TABLE":
+        bq.delete_table(published, retry=RETRY)
+        published = None
+    if published is None:
+        made = google.Table(name, mart.schema)
+        made.clustering_fields, made.description = mart.clustering_fields, mart.description
+        made.time_partitioning, made.range_partitioning = mart.time_partitioning, mart.range_partitioning
+        bq.create_table(made, retry=RETRY)
+        return True
+    if _columns(published) == _columns(mart):
+        return True
+    config = google.CopyJobConfig(write_disposition=google.WriteDisposition.WRITE_TRUNCATE)
+    bq.copy_table(mart, name, job_config=config, retry=RETRY).result(retry=RETRY)
+    return False
+
+
+def _columns(table: google.Table) -> dict[str, tuple[str, str]]:
+    return {field.name: (field.field_type, field.mode) for field in table.schema}
+
+
+def main() -> int:
+    """Publish. Returns the exit status; the last line printed is the outcome as JSON."""
+    try:
+        rows = publish(settings.load())
+    except (GoogleAPIError, NothingToPublish) as error:
+        print(f"error: the marts were not published: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    said = ", ".join(f"{name} {n:,}" for name, n in rows.items())
+    print(json.dumps({"rows": sum(rows.values()), "reason": said}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The lake's merge is a dictionary's update, whichever way it finds its rows; Delta holds every writer to a result's constraints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from spark_jobs.lake import LARGE, Lake, Merged
+from spark_jobs.tables import INT_ORDERS_USD, INT_SELLER_TIER_SCD2, ResultTable
+from spark_jobs.warehouse import IS_DELETED
+
+SCHEMA = "part int, id string, value string"
+Rows = dict[tuple[int | None, str], str | None]
+# Few keys, so that most rows meet one; a part of a key may be null.
+KEYS = st.tuples(st.none() | st.integers(0, 2), st.sampled_from("abcdefgh"))
+TABLES = st.dictionaries(KEYS, st.none() | st.sampled_from("xyz"), max_size=12)
+
+
+def as_rows(table: Rows) -> list[tuple[int | None, str, str | None]]:
+    return [(*key, value) for key, value in table.items()]
+
+
+@pytest.mark.parametrize("held", [0, LARGE], ids=["a small table", "a large one"])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=TABLES, upserts=TABLES, gone=st.sets(KEYS, max_size=4))
+def test_a_merge_updates_inserts_and_deletes_by_key(
+    spark: SparkSession, tmp_path: Path, held: int, before: Rows, upserts: Rows, gone: set[tuple[int | None, str]]
+) -> None:
+    upserts = {key: value for key, value in upserts.items() if key not in gone}
+    source = [(*key, value, False) for key, value in upserts.items()] + [(*key, None, True) for key in gone]
+    with Lake(spark, tmp_path.as_uri()) as lake:
+        lake.overwrite("t", spark.createDataFrame(as_rows(before), SCHEMA))
+        merged = lake.merge("t", spark.createDataFrame(source, f"{SCHEMA}, {IS_DELETED} boolean"), ["part", "id"], held)
+        found = {(row.part, row.id): row.value for row in lake.read("t").collect()}
+    assert found == {key: value for key, value in (before | upserts).items() if key not in gone}
+    assert merged == Merged(
+        inserted=len(upserts.keys() - before.keys()),
+        updated=sum(before[key] != value for key, value in upserts.items() if key in before),
+        deleted=len(before.keys() & gone),
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        (INT_ORDERS_USD, {"is_fx_missing": "true"}),
+        (INT_ORDERS_USD, {"order_id": "'a'", "is_fx_missing": "false"}),
+        (INT_SELLER_TIER_SCD2, {"seller_id": "'a'"}),
+    ],
+    ids=["no key", "a rate that is missing unsaid", "half a key"],
+)
+def test_delta_refuses_a_row_that_breaks_the_results_rules(
+    spark: SparkSession, tmp_path: Path, table: ResultTable, values: dict[str, str]
+) -> None:
+    broken = table.conform(
+        spark.sql("select " + ", ".join(f"{values.get(name, 'null')} as {name}" for name in table.columns))
+    )
+    with Lake(spark, tmp_path.as_uri()) as lake:
+        lake.overwrite(table.lake_name, broken.limit(0), table.constraints)
+        with pytest.raises(Exception, match="DELTA_VIOLATE_CONSTRAINT"):
+            lake.merge(table.lake_name, broken, table.key)
+        assert lake.read(table.lake_name).count() == 0

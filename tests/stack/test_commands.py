@@ -1,0 +1,69 @@
+"""What the warehouse's and dbt's commands print and are asked; the pages' tests run them for real."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+
+from stack import audit, bigquery, dbt
+from stack.processes import free_port
+from stack.settings import ROOT
+
+
+def test_rows_are_a_table_with_numbers_to_the_right_and_null_as_nothing() -> None:
+    rows = [
+        {"name": "a", "amount": Decimal("10.50"), "is_new": True, "note": None},
+        {"name": "long name", "amount": None, "is_new": False, "note": "x"},
+    ]
+    assert bigquery.as_table(rows) == (
+        "name       amount  is_new  note\n"  #
+        "a           10.50  True\n"
+        "long name          False   x"
+    )
+    assert bigquery.as_table([]) == "no row"
+
+
+def test_a_warehouse_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGQUERY_PORT", str(free_port()))
+    done = subprocess.run(
+        [sys.executable, "-m", "stack.bigquery", "select 1"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no answer from http://127.0.0.1:")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_selection_takes_the_place_of_the_layer_and_models_stay_without_tests() -> None:
+    assert dbt._nodes("build", "whole", ()) == ["--selector", "whole"]
+    assert dbt._nodes("build", "whole", ["a", "b+"]) == ["--select", "a", "b+"]
+    assert dbt._nodes("models", "models", ["a"])[2:] == [
+        *("--exclude-resource-type", "test"),
+        *("--exclude-resource-type", "unit_test"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "stdout", "stderr", "verdict", "said"),
+    [
+        (0, "No known vulnerabilities found", "", 0, "No known"),
+        (1, "x 1.0 PYSEC-1", "Found 1 known vulnerability", 1, "PYSEC-1"),
+        (1, "", "requests.exceptions.ConnectionError: Max retries exceeded", audit.UNREACHED, "does not answer"),
+    ],
+)
+def test_an_audit_that_reached_nobody_is_no_audit(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    stdout: str,
+    stderr: str,
+    verdict: int,
+    said: str,
+) -> None:
+    answer = subprocess.CompletedProcess([], status, stdout, stderr)
+    monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: answer)
+    assert audit.main() == verdict
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
