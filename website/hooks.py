@@ -17,6 +17,8 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "benchmarks/results"
+# A file beside the results that pages link to: what the cost model is reckoned from.
+PRICES = "benchmarks/prices.json"
 PROJECT = {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?P<title>\s+\"[^\"]*\")?(?=\))")
 FENCE = re.compile(r"^(```.*?^```|~~~.*?^~~~)", re.S | re.M)
@@ -31,36 +33,34 @@ def generated() -> Path:
 
 
 def on_config(config: Any) -> Any:
-    """Complete the navigation: a folder stands for all its pages, and what nobody has written yet (extra.later of mkdocs.yml) is left out."""
-    docs = Path(config.docs_dir)
-    later = {name for name in config.extra.get("later", []) if not (docs / name).exists()}
-    config.nav = _completed(config.nav, docs, later)
+    """Complete the navigation: a folder stands for all its pages."""
+    config.nav = _completed(config.nav, Path(config.docs_dir))
     return config
 
 
-def _completed(nav: list[Any], docs: Path, later: set[str]) -> list[Any]:
+def _completed(nav: list[Any], docs: Path) -> list[Any]:
     found: list[Any] = []
     for item in nav:
         if isinstance(item, str):
-            found += [item] if item not in later else []
+            found.append(item)
             continue
         (title, value), *_ = item.items()
         if isinstance(value, list):
-            found.append({title: _completed(value, docs, later)})
+            found.append({title: _completed(value, docs)})
         elif value.endswith("/"):
             pages = sorted(path.relative_to(docs).as_posix() for path in (docs / value).glob("[0-9]*.md"))
             found.append({title: [f"{value}index.md", *pages]})
-        elif value not in later:
+        else:
             found.append(item)
     return found
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the generated pages and the results."""
+    """Add the generated pages, the results and the prices."""
     made = generated()
     for path in sorted(made.rglob("*.md")):
         files.append(File.generated(config, path.relative_to(made).as_posix(), abs_src_path=str(path)))
-    for path in sorted((ROOT / RESULTS).glob("*.json")):
+    for path in [*sorted((ROOT / RESULTS).glob("*.json")), ROOT / PRICES]:
         files.append(File.generated(config, f"results/{path.name}", abs_src_path=str(path)))
     return files
 
@@ -95,7 +95,7 @@ def _in_site(path: str) -> str | None:
     """Where a file of the repository is in the site; None when it is not."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
-    if path.startswith(f"{RESULTS}/"):
+    if path.startswith(f"{RESULTS}/") or path == PRICES:
         return f"results/{posixpath.basename(path)}"
     if path in PROJECT:
         return f"project/{path.lower()}"
