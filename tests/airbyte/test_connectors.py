@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
 
+from airbyte.connectors.destination_bigquery.landing import MANY_ROWS
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -109,6 +111,32 @@ def test_each_mode_lands_changes_once(db: psycopg.Connection[Any], connection: C
     assert changed["_airbyte_extracted_at"] > max(row["_airbyte_extracted_at"] for row in first)
     assert [row["name"] for row in landed(emulator, "tree")] == ["b"]
     assert [row["id"] for row in landed(emulator, "journal")] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_many_changed_rows_are_parsed_beside_the_table_and_land_exactly(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    """From MANY_ROWS on a MERGE reads rows that were parsed before it."""
+    rows = MANY_ROWS + 1
+    db.execute(
+        "insert into things (id, quantity, attributes) select gen_random_uuid(), i, jsonb_build_object('n', i) "
+        f"from generate_series(1, {rows}) as i"
+    )
+    assert connection.sync() == rows
+    # One number that a double cannot hold, and one row that is new.
+    db.execute("update things set attributes = jsonb_build_object('n', quantity + 1, 's', E'\\n\"ü')")
+    db.execute("update things set attributes = '{\"n\": 12345678901234567}' where quantity = 1")
+    db.execute("insert into things (id, quantity, attributes) values (gen_random_uuid(), 0, '[]')")
+    assert connection.sync() == rows + 1
+    bq = bigquery.client(emulator)
+    things = bigquery.query(bq, "select quantity, to_json_string(attributes) as attributes from landing.things")
+    expected = {number: {"n": number + 1, "s": '\n"ü'} for number in range(2, rows + 1)}
+    assert {row["quantity"]: json.loads(row["attributes"]) for row in things} == {
+        0: [],
+        1: {"n": 12345678901234567},
+    } | expected
+    assert len(things) == rows + 1
+    assert {table.table_id for table in bq.list_tables("landing")} == MODES.keys()
 
 
 def test_a_commit_later_than_the_sync_that_began_after_it_is_not_lost_and_nothing_is_read_twice(

@@ -27,7 +27,7 @@ from stack.bigquery import RETRY
 
 # Lines of one load job. Larger ones need more memory and disk, smaller ones more jobs.
 SPILL_BYTES = 64 << 20
-# From here on, asking whether keys are repeated costs less than choosing among their versions.
+# From here on, asking whether keys are repeated costs less than choosing among their versions, and parsing JSON before a MERGE less than in it.
 MANY_ROWS = 10_000
 JOB_SECONDS = 1800.0
 CLOSE_SECONDS = 10.0
@@ -52,8 +52,9 @@ class Landing:
         self.is_committed = False
         self._client = client
         self._columns = columns(stream.name, stream.properties)
-        self._target = f"{client.project}.{dataset}.{stream.name}"
-        self._staging = f"{client.project}.{dataset}.{leftovers.temporary_name(stream.name, stream.sync_id)}"
+        self._dataset = f"{client.project}.{dataset}"
+        self._target = f"{self._dataset}.{stream.name}"
+        self._staging = self._temporary_name()
         self._job_prefix = leftovers.job_prefix(dataset, stream.name)
         self._folder = folder
         self._file: IO[bytes] | None = None
@@ -63,7 +64,7 @@ class Landing:
         self._pending: Future[None] | None = None
         self._jobs: list[bigquery.LoadJob] = []
         self._statement_job: bigquery.QueryJob | None = None
-        self._has_staging = False
+        self._temporary: list[str] = []
 
     def add(self, lines: bytes, number: int) -> None:
         """Take whole RECORD lines."""
@@ -98,11 +99,13 @@ class Landing:
             if statement.is_empty and self.rows > MANY_ROWS and self.stream.destination_sync_mode == APPEND_DEDUP:
                 repeated = next(iter(self._run(statement.repeated_keys())))["n"]
                 statement = dataclasses.replace(statement, is_unique=repeated == 0)
+            if statement.is_merge and self.rows > MANY_ROWS and any(c.type == "JSON" for c in self._columns):
+                statement = self._parsed(statement)
             self._run(statement.text())
         elif self.stream.destination_sync_mode == OVERWRITE:
             self._run(f"delete from `{self._target}` where true")
         self.is_committed = True
-        self._drop_staging()
+        self._drop_temporary()
         return self.rows
 
     def abort(self) -> None:
@@ -117,10 +120,9 @@ class Landing:
         if self._file is not None:
             self._file.close()
             self._file = None
-        if self._has_staging and not self.is_committed:
-            self._has_staging = False
+        while self._temporary and not self.is_committed:
             with contextlib.suppress(GoogleAPIError, requests.RequestException):
-                self._client.delete_table(self._staging, not_found_ok=True, retry=CLOSE, timeout=CLOSE_SECONDS)
+                self._client.delete_table(self._temporary.pop(), not_found_ok=True, retry=CLOSE, timeout=CLOSE_SECONDS)
 
     # loading beside the table
 
@@ -162,31 +164,48 @@ class Landing:
 
     def _staging_schema(self) -> list[bigquery.SchemaField]:
         """BigQuery loads no JSON from Parquet: such columns are text until the last statement."""
-        types = {c.name: c.type for c in self._columns} | AIRBYTE_COLUMNS
-        return [bigquery.SchemaField(name, "STRING" if kind == "JSON" else kind) for name, kind in types.items()]
+        return [bigquery.SchemaField(name, "STRING" if kind == "JSON" else kind) for name, kind in self._types.items()]
 
     def _need_staging(self) -> None:
-        if self._has_staging:
-            return
-        table = bigquery.Table(self._staging, schema=self._staging_schema())
+        if self._staging not in self._temporary:
+            self._create_temporary(self._staging, self._staging_schema())
+
+    def _temporary_name(self) -> str:
+        return f"{self._dataset}.{leftovers.temporary_name(self.stream.name, self.stream.sync_id)}"
+
+    def _create_temporary(self, name: str, schema: list[bigquery.SchemaField]) -> None:
+        table = bigquery.Table(name, schema=schema)
         table.expires = datetime.datetime.now(datetime.UTC) + leftovers.LIFETIME
         self._client.create_table(table, retry=RETRY)
-        self._has_staging = True
+        self._temporary.append(name)
 
-    def _drop_staging(self) -> None:
-        if self._has_staging:
-            self._client.delete_table(self._staging, not_found_ok=True, retry=RETRY)
-            self._has_staging = False
+    def _drop_temporary(self) -> None:
+        while self._temporary:
+            self._client.delete_table(self._temporary[-1], not_found_ok=True, retry=RETRY)
+            self._temporary.pop()
+
+    def _parsed(self, statement: Statement) -> Statement:
+        """The same statement on a table of its own with the staged rows in the target's types."""
+        name = self._temporary_name()
+        self._create_temporary(name, self._schema())
+        self._run(statement.parse_into(name))
+        return dataclasses.replace(statement, staging=name, is_parsed=True)
 
     # the table
+
+    @property
+    def _types(self) -> dict[str, str]:
+        return {c.name: c.type for c in self._columns} | AIRBYTE_COLUMNS
+
+    def _schema(self) -> list[bigquery.SchemaField]:
+        return [bigquery.SchemaField(name, kind) for name, kind in self._types.items()]
 
     def _prepare_target(self) -> bigquery.Table:
         """The table with every column the stream has: made, or widened by the columns that are new.
 
         Raises ConfigError when a column's type has changed, or when the table that holds the rest of the stream is gone.
         """
-        schema = [bigquery.SchemaField(c.name, c.type) for c in self._columns]
-        schema += [bigquery.SchemaField(name, kind) for name, kind in AIRBYTE_COLUMNS.items()]
+        schema = self._schema()
         try:
             table = self._client.get_table(self._target, retry=RETRY)
         except NotFound:
@@ -214,7 +233,7 @@ class Landing:
         return table
 
     def _statement(self, target: bigquery.Table) -> Statement:
-        types = {c.name: c.type for c in self._columns} | AIRBYTE_COLUMNS
+        types = self._types
         fields = [f for f in target.schema if f.name in types or not f.name.startswith("_airbyte")]
         present = {field.name: _legacy(field.field_type) for field in fields}
         return Statement(self.stream, types, self._staging, self._target, present, is_empty=target.num_rows == 0)
