@@ -1,8 +1,8 @@
 """`python -m benchmarks.pipeline --scale 100 --engine dbt`: time, memory and disk of every step of `make demo`, from an empty source to the summary.
 
 The demo runs in a deployment of its own, on free ports, in a folder that goes at the end (TMPDIR says where: scale 100 needs tens of gigabytes). Its lines are
-echoed and noted with their time; every few seconds are sampled the memory in use on the machine, the resident memory of each of the deployment's services
-(benchmarks/residents.py) and how much more of the disk is used than before. What else runs on the machine is in the first and the last of them.
+echoed and noted with their time; every few seconds are sampled the memory in use on the machine (what else runs there is in it), the resident memory of each of
+the deployment's services (benchmarks/residents.py), and what its files take of the disk: the folder, with Spark's scratch files in it, and Postgres' own.
 
 Of each step: its seconds, the moment of its end (in seconds since the first line), the peak of the memory in use while it ran, with what each service held
 in that moment, the disk after it, and its share of the wall time. Steps run side by side, so each moment counts for that step under way that ends last;
@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -29,10 +29,11 @@ import psutil
 
 from benchmarks import residents
 from benchmarks.deployment import RESULTS, Json, deployment, machine, save, verdicts
+from stack import postgres
 from stack.settings import ROOT, Settings
 
 ENGINES = ("dbt", "spark")
-SAMPLE_SECONDS = 3.0
+SAMPLE_SECONDS = 4.0
 TARGETS = {"wall_minutes": ("<=", 30.0)}
 
 STEP = re.compile(r"  (?! )(\S.*?) +(\d+\.\d) s")
@@ -54,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Sample:
-    """The machine at one moment of the same clock. `disk_megabytes` is what is used more than before the run."""
+    """The machine and the deployment at one moment of the same clock."""
 
     at: float
     memory_megabytes: int
@@ -210,13 +211,24 @@ def measured(lines: Sequence[Line], samples: Sequence[Sample], log: str) -> Json
     }
 
 
+def disk(folders: Sequence[Path]) -> int:
+    """Megabytes of disk that the folders' files take; a folder that is not there takes nothing."""
+    there = [str(folder) for folder in folders if folder.is_dir()]
+    # Files come and go while du looks; it says so on stderr and goes on.
+    listed = subprocess.run(["du", "-sk", *there], capture_output=True, text=True, check=False) if there else None
+    blocks = [int(line.split()[0]) for line in listed.stdout.splitlines()] if listed else []
+    return round(sum(blocks) * 1024 / 1e6)
+
+
 class Sampler:
     """A context manager that samples the machine and a deployment every few seconds, into `samples`."""
 
-    def __init__(self, current: Settings, pid: int, began: float, disk_before: int) -> None:
-        """Of the deployment, whose demo is the process `pid`; `began` is the clock's zero, `disk_before` what was used of the disk then."""
+    def __init__(self, current: Settings, pid: int, began: float) -> None:
+        """Of the deployment, whose demo is the process `pid`; `began` is the clock's zero."""
         self.samples: list[Sample] = []
-        self._current, self._pid, self._began, self._disk_before = current, pid, began, disk_before
+        self._current, self._pid, self._began = current, pid, began
+        home = postgres.home(current)
+        self._folders = [current.local_dir, *([] if home.is_relative_to(current.local_dir) else [home])]
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -244,19 +256,21 @@ class Sampler:
         return Sample(
             at=time.monotonic() - self._began,
             memory_megabytes=round((memory.total - memory.available) / 1e6),
-            disk_megabytes=round((shutil.disk_usage(self._current.local_dir).used - self._disk_before) / 1e6),
+            disk_megabytes=disk(self._folders),
             resident_megabytes=residents.megabytes(residents.running(), roots),
         )
 
 
 def run(current: Settings, scale: float, engine: str) -> tuple[list[Line], list[Sample], str]:
     """The demo once, and everything it made deleted again. Returns its lines, the samples and the sync's log. Exits when it fails."""
-    disk_before = shutil.disk_usage(current.local_dir).used
     began, lines, log = time.monotonic(), list[Line](), ""
     command = [sys.executable, "-m", "stack", "demo", "--scale", f"{scale:g}", "--engine", engine]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = os.environ | {"SPARK_LOCAL_DIRS": str(current.local_dir / "scratch")}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
-        with Sampler(current, process.pid, began, disk_before) as sampler:
+        with Sampler(current, process.pid, began) as sampler:
             assert process.stdout is not None
             for text in process.stdout:
                 lines.append(Line(time.monotonic() - began, text.rstrip("\n")))

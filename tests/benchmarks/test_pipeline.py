@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from benchmarks import pipeline, residents
 from benchmarks.pipeline import Line, Sample, Step
 from benchmarks.residents import Seen
+from stack import settings
 
 PRINTED = """\
      2.0 starting the stack
@@ -187,3 +191,35 @@ def test_services_are_known_by_their_pid_files(tmp_path: Path) -> None:
     (tmp_path / "bigquery-emulator.pid").write_text(json.dumps({"pid": 7, "created": 1.0}))
     (tmp_path / "airflow.pid").write_text("")
     assert residents.services(tmp_path) == {7: "emulator"}
+
+
+def test_the_disk_of_folders_is_what_their_files_take(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"x" * 3_000_000)
+    both = pipeline.disk([tmp_path / "one", tmp_path / "two", tmp_path / "gone"])
+    assert both == 2 * pipeline.disk([tmp_path / "one"]) == pytest.approx(6, abs=1)
+    assert pipeline.disk([tmp_path / "gone"]) == 0
+
+
+def test_a_running_deployment_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    monkeypatch.setattr(pipeline, "SAMPLE_SECONDS", 0.05)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "file").write_bytes(b"x" * 3_000_000)
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(sleeps) as demo, subprocess.Popen(sleeps, start_new_session=True) as service:
+        (tmp_path / "run" / "bigquery-emulator.pid").write_text(json.dumps({"pid": service.pid, "created": 1.0}))
+        try:
+            with pipeline.Sampler(settings.load(), demo.pid, time.monotonic()) as sampler:
+                deadline = time.monotonic() + 30
+                while len(sampler.samples) < 3 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+        finally:
+            demo.kill()
+            service.kill()
+    last = sampler.samples[-1]
+    assert set(last.resident_megabytes) == {"demo", "emulator"}
+    assert min(last.resident_megabytes.values()) > 0 and last.memory_megabytes > 0
+    assert 3 <= last.disk_megabytes < 100
+    assert [sample.at for sample in sampler.samples] == sorted(sample.at for sample in sampler.samples)
