@@ -154,6 +154,8 @@ def landed(log: str) -> Json:
     found: Json = dict(zip(names, (_number(done[1]), _number(done[2]), float(done[3]), _number(done[4])), strict=True))
     for name, seconds, memory in CONNECTOR.findall(log):
         found |= {f"{name}_cpu_seconds": float(seconds), f"{name}_megabytes": int(memory)}
+    if spent := found.get("source_cpu_seconds", 0.0) + found.get("destination_cpu_seconds", 0.0):
+        found["rows_per_connector_cpu_second"] = round(found["rows"] / spent)
     return found
 
 

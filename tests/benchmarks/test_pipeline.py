@@ -136,6 +136,7 @@ def test_landing_is_the_logs() -> None:
         "source_megabytes": 46,
         "destination_cpu_seconds": 2.08,
         "destination_megabytes": 269,
+        "rows_per_connector_cpu_second": 1_695,
     }
     assert pipeline.landed("failed") == {}
 
