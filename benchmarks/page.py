@@ -24,6 +24,8 @@ NOTHING = "Not measured yet."
 BLOCK = re.compile(r"(<!-- from: ([a-z_ ]+) -->\n)(.*?)(<!-- end -->)", re.S)
 # The engines that do the jobs; the floor does not.
 MEASURED = ("spark", "naive", "duckdb", "polars", "pysail")
+# Steps that are less of a run's wall time stand in one line.
+SHORT_STEP = 0.01
 
 
 def _load(pattern: str, without: str = "$^") -> dict[str, Json]:
@@ -425,6 +427,77 @@ def dbt() -> str:
     return table(head, rows) if rows else NOTHING
 
 
+def pipelines() -> list[tuple[str, Json]]:
+    """The runs of the whole pipeline by scale and engine, with their file's name."""
+    return sorted(_load("pipeline_scale_*.json").items(), key=lambda item: (item[1]["scale"], item[1]["engine"]))
+
+
+def pipeline() -> str:
+    """The whole pipeline: each run, then its steps."""
+    runs, steps, notes = [], [], []
+    for name, result in pipelines():
+        totals = result["totals"]
+        which = [f"[{result['scale']:g}](../benchmarks/results/{name})", result["engine"]]
+        runs.append(
+            [
+                *which,
+                "everything" if result["landed_before"] else "nothing",
+                f"{totals['wall_seconds']:,.0f} ({totals['wall_minutes']:.1f} min)",
+                f"{totals['peak_memory_megabytes']:,}",
+                f"{totals['peak_disk_megabytes']:,}",
+                f"{totals['rows']['raw']:,}",
+                f"{totals['rows']['marts']:,}",
+                "/".join(str(totals[f"tests_{outcome}"]) for outcome in ("passed", "warned", "failed")),
+                f"{totals['traps_compared'] - totals['traps_different']} of {totals['traps_compared']}",
+            ]
+        )
+        shorter = [step for step in result["steps"] if step["seconds"] < SHORT_STEP * totals["wall_seconds"]]
+        for step in result["steps"]:
+            if step not in shorter:
+                most = max(step["resident_megabytes"].items(), key=lambda item: item[1])
+                steps.append(
+                    [
+                        *which,
+                        step["step"],
+                        _number(step["seconds"]),
+                        f"{step['share_of_wall']:.0%}",
+                        f"{step['peak_memory_megabytes']:,}",
+                        f"{most[0]} {most[1]:,}",
+                        f"{step['disk_megabytes']:,}",
+                    ]
+                )
+        share = sum(step["share_of_wall"] for step in shorter) + totals["between_steps_share"]
+        seconds = _number(sum(step["seconds"] for step in shorter))
+        steps.append([*which, f"{len(shorter)} shorter ones, and between steps", seconds, f"{share:.0%}", *["-"] * 3])
+        if "note" in result:
+            notes.append(f"- {link(name)}: {result['note']}")
+    if not runs:
+        return NOTHING
+    head = [
+        "scale",
+        "engine",
+        "landed before",
+        "wall seconds",
+        "peak memory in use, MB",
+        "disk at most, MB",
+        "rows in raw",
+        "rows in marts",
+        "tests passed/warned/failed",
+        "traps found as planted",
+    ]
+    of_step = [
+        "scale",
+        "engine",
+        "step",
+        "seconds",
+        "of the wall time",
+        "peak memory in use, MB",
+        "most of it, MB resident",
+        "disk then, MB",
+    ]
+    return "\n\n".join(part for part in (table(head, runs), table(of_step, steps), "\n".join(notes)) if part)
+
+
 def _cost() -> Json | None:
     return next(iter(_load("cost_model.json").values()), None)
 
@@ -525,6 +598,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "change": change,
     "landing": landing,
     "dbt": dbt,
+    "pipeline": pipeline,
     "cost": cost,
     "crossovers": crossovers,
     "sensitivity": sensitivity,

@@ -37,6 +37,10 @@ ENGINES = {
     "polars": ("Polars", "#009E73", "^"),
     "pysail": ("Sail, our functions", "#CC79A7", "D"),
 }
+# The pipeline's two paths; dbt in the colour of the engine behind the emulator.
+PATHS = {"dbt": ("heavy models by dbt", "#E69F00"), "spark": ("heavy models by Spark", "#0072B2")}
+# A smaller share of every run has no bar of its own.
+SMALL_SHARE = 0.015
 INK, PAPER, GRID = "#1a1a1a", "#ffffff", "#d9d9d9"
 STYLE = {
     "svg.hashsalt": "marketplace-elt",
@@ -330,6 +334,46 @@ def dbt_build(results: dict[str, Json]) -> Any:
     return figure
 
 
+def step_shares(result: Json) -> dict[str, float]:
+    """The share of each step in a run's wall time; the heavy step by one name for both engines, what no step covers by its own."""
+    found: dict[str, float] = {}
+    for step in result["steps"]:
+        name = "heavy models" if step["step"].startswith("heavy_") else step["step"]
+        found[name] = found.get(name, 0.0) + step["share_of_wall"]
+    return found | {"between steps": result["totals"]["between_steps_share"]}
+
+
+def share_of_steps(results: dict[str, Json]) -> Any:
+    """The share of each step in the whole pipeline's wall time, at the largest scale."""
+    from matplotlib import pyplot
+
+    scale = max(result["scale"] for result in results.values())
+    runs = [result for _, result in sorted(results.items()) if result["scale"] == scale]
+    parts = [step_shares(result) for result in runs]
+    steps = list(dict.fromkeys(name for part in parts for name in part))
+    shown = [name for name in steps if any(part.get(name, 0.0) >= SMALL_SHARE for part in parts)]
+    rows = [*shown, "everything else"]
+    figure, panel = pyplot.subplots(figsize=(8.4, 1.6 + 0.3 * len(rows) * len(runs)), layout="constrained")
+    height = 0.8 / len(runs)
+    for number, (result, part) in enumerate(zip(runs, parts, strict=True)):
+        label, color = PATHS[result["engine"]]
+        minutes = f"{result['totals']['wall_minutes']:.1f} min"
+        what = (
+            f"{label}, {'everything landed before' if result['landed_before'] else 'from an empty source'}: {minutes}"
+        )
+        values = [100 * part.get(name, 0.0) for name in shown]
+        values.append(100 * (sum(part.values()) - sum(part.get(name, 0.0) for name in shown)))
+        places = [place + (number - (len(runs) - 1) / 2) * height for place in range(len(rows))]
+        panel.bar_label(panel.barh(places, values, height, color=color, label=what), fmt="%.0f %%", padding=3)
+    panel.set_yticks(range(len(rows)), rows)
+    panel.invert_yaxis()
+    panel.grid(axis="y", visible=False)
+    panel.set(xlabel="% of the wall time", title=f"The whole pipeline, scale {scale:g}: the share of each step")
+    panel.margins(x=0.12)
+    panel.legend(frameon=False, loc="lower right")
+    return figure
+
+
 def cost_a_month(results: dict[str, Json]) -> Any:
     """USD a month by scale and engine."""
     (result,) = results.values()
@@ -374,6 +418,7 @@ ALL: dict[str, Figure] = {
     ),
     "landing_throughput": Figure("landing_scale_*.json", landing_throughput),
     "dbt_build": Figure("dbt_build_scale_*.json", dbt_build),
+    "share_of_steps": Figure("pipeline_scale_*.json", share_of_steps),
     "cost_a_month": Figure("cost_model.json", cost_a_month),
 }
 
