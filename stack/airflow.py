@@ -88,6 +88,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "API__WORKERS": "1",
         "API_AUTH__JWT_SECRET": settings.airflow_jwt_secret or _secret(settings, "jwt", secrets.token_urlsafe(64)),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        # A file that changed is parsed at the next refresh all the same.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "USAGE_DATA_COLLECTION__ENABLED": "False",

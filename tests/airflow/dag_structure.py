@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 from unittest import mock
 
 import pendulum
@@ -10,6 +11,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.definitions.timetables.assets import AssetTriggeredTimetable
 from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
+from airflow.utils.file import list_py_file_paths
 
 # As the DAG processor does for the folder of a bundle.
 sys.path.insert(0, sys.argv[1])
@@ -47,4 +49,7 @@ structure = {
     }
     for dag in bag.dags.values()
 }
-print(json.dumps({"errors": bag.import_errors, "dags": structure, "seconds": time.monotonic() - started}))
+seconds = time.monotonic() - started
+# What the DAG processor parses, again and again, as it may hold a DAG.
+files = sorted(str(Path(path).relative_to(sys.argv[1])) for path in list_py_file_paths(sys.argv[1]))
+print(json.dumps({"errors": bag.import_errors, "dags": structure, "files": files, "seconds": seconds}))

@@ -27,6 +27,10 @@ def test_every_dag_imports(dags: dict) -> None:
     assert PIPELINE in dags["dags"]
 
 
+def test_only_the_files_that_hold_a_dag_are_parsed(dags: dict) -> None:
+    assert dags["files"] == sorted(f"{name}.py" for name in dags["dags"])
+
+
 def test_the_pipelines_wiring(dags: dict) -> None:
     assert dags["dags"][PIPELINE]["tasks"] == {
         "sync.find_connection": ["sync.trigger"],
