@@ -83,7 +83,6 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
 LONGEST = (
     "e2e/test_pipeline.py",
     "spark_jobs/test_interleavings.py",
-    "e2e/test_task_faults.py",
     "airbyte/faults/test_faults.py",
     "dbt/test_incremental.py",
     "dbt/test_spark.py",

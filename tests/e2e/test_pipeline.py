@@ -29,6 +29,7 @@ from stack.settings import ROOT
 from tests.content import Content, content, differences
 from tests.e2e import traps
 from tests.e2e.deployment import Deployment
+from tests.e2e.saboteur import PROGRAMS, Saboteur
 from tests.pages import DOCS, Player, blocks, checkout, sections
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -171,15 +172,24 @@ def kill_spark(deployment: Deployment, into_the_step: float) -> None:
         time.sleep(0.5)
 
 
-def test_after_a_second_day_spark_is_killed_and_dbt_does_its_step_from_what_spark_wrote_the_day_before(
+def test_after_a_second_day_every_program_is_killed_once_and_dbt_does_sparks_step_from_what_spark_wrote_the_day_before(
     deployment: Deployment, story: dict[str, Content]
 ) -> None:
+    """Each is tried again, but for Spark, for which the other engine steps in: it costs a try each and no row."""
     day = deployment.run("source.day", "--ledger", str(deployment.local_dir / "source" / "ledger.json"))
     assert day.returncode == 0, day.stderr
     killer = threading.Thread(target=kill_spark, args=(deployment, 15.0))
     killer.start()
-    printed = deployment.demo("--scale", SCALE, "--engine", "spark")
+    kills = dict.fromkeys(PROGRAMS.keys() - {"heavy_dbt"}, 1)
+    with Saboteur(deployment, kills) as sabotage:
+        printed = deployment.demo("--scale", SCALE, "--engine", "spark")
     killer.join()
+    assert sabotage.done == kills
+    api = airflow.Api(deployment.settings)
+    tasks = api.tasks(airflow.DAG_ID, api.active_runs(airflow.DAG_ID, "success")[-1])
+    assert {task["task_id"]: task["try_number"] for task in tasks if task["task_id"] in kills} == dict.fromkeys(
+        kills, 2
+    )
     assert "fell back to dbt: spark failed, killed" in printed
     story["day 2"] = content(deployment.settings)
     assert differences(story["day 1"], story["day 2"])
