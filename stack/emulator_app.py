@@ -6,6 +6,9 @@ the emulator reports it as `statistics.query.ddlTargetTable` only. An ASGI wrapp
 The emulator keeps every query's result as a table, and every version of every table, for ever: each call gets slower with each query (measured:
 from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQuery keeps results for a day and versions for a week; here results go after a
 minute, and old versions when it starts.
+
+The emulator looks a table up by listing every table of every database, statistics included, several times a statement: with sixty tables and the results of
+a dbt build, two thirds of a statement's time. Here it asks the one catalog that has it (`objects`).
 """
 
 from __future__ import annotations
@@ -72,6 +75,41 @@ def with_destination(body: bytes) -> bytes:
         return body
     query["destinationTable"] = target
     return json.dumps(job).encode()
+
+
+# The database of the emulator's own, in which jobs' results are.
+OWN = "emulator"
+# DuckLake's own tables of one project, as of its newest version.
+CATALOG = """
+SELECT t.table_name, 'TABLE', coalesce(s.record_count, 0)
+FROM {catalog}.ducklake_table AS t
+JOIN {catalog}.ducklake_schema AS d ON d.schema_id = t.schema_id AND d.end_snapshot IS NULL AND d.schema_name = $1
+LEFT JOIN {catalog}.ducklake_table_stats AS s ON s.table_id = t.table_id
+WHERE t.end_snapshot IS NULL AND ($2 IS NULL OR t.table_name = $2)
+UNION ALL
+SELECT v.view_name, 'VIEW', 0
+FROM {catalog}.ducklake_view AS v
+JOIN {catalog}.ducklake_schema AS d ON d.schema_id = v.schema_id AND d.end_snapshot IS NULL AND d.schema_name = $1
+WHERE v.end_snapshot IS NULL AND ($2 IS NULL OR v.view_name = $2)
+ORDER BY 1
+"""
+
+
+def objects(project_id: str, dataset_id: str, table_id: str | None = None) -> list[tuple[str, str, int]]:
+    """The tables and views of a dataset, or the one of that name, as (name, kind, rows): what the emulator's function of this name returns."""
+    import duckdb
+    from local_bigquery.engine import database
+
+    try:
+        if project_id != OWN:
+            catalog = database.quote(f"__ducklake_metadata_{project_id}")
+            return list(database.fetch(CATALOG.format(catalog=catalog), [dataset_id, table_id]))
+        assert table_id is not None, "nobody asks for all of them"
+        (count,) = database.fetch(f"SELECT count(*) FROM {database.quote(project_id, dataset_id, table_id)}")
+    except duckdb.CatalogException:
+        # No such project, or no such result.
+        return []
+    return [(table_id, "TABLE", count[0])]
 
 
 def end_unfinished_jobs() -> None:
@@ -145,6 +183,7 @@ def main() -> None:
 
     import uvicorn
     from local_bigquery import app
+    from local_bigquery.engine import database
     from local_bigquery.grpc import server
     from local_bigquery.settings import settings
 
@@ -154,6 +193,7 @@ def main() -> None:
     settings.default_project_id = arguments.project
     settings.default_dataset_id = "raw"
     settings.data_dir = arguments.data_dir / "data"
+    database.objects = objects
     end_unfinished_jobs()
     drop_results(0)
     forget_the_past()

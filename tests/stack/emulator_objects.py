@@ -1,0 +1,53 @@
+"""Print what the emulator's own lookup and this project's say of the same datasets, as JSON: run by test_emulator_app.py under the emulator's environment."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+os.environ["HOME"] = str(folder)
+from duckdb_extensions import import_extension  # noqa: E402
+
+for extension in ("icu", "avro", "spatial", "ducklake"):
+    import_extension(extension)
+
+from local_bigquery.engine import database  # noqa: E402
+from local_bigquery.settings import settings  # noqa: E402
+
+from stack import emulator_app  # noqa: E402
+
+settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "a-project", "raw"
+STATEMENTS = (
+    "CREATE SCHEMA {0}.marts",
+    "CREATE TABLE {0}.raw.orders AS SELECT range AS id FROM range(1000)",
+    'CREATE TABLE {0}.raw."Odd name" (id INTEGER)',
+    "CREATE VIEW {0}.raw.recent AS SELECT * FROM {0}.raw.orders",
+    "DELETE FROM {0}.raw.orders WHERE id < 100",
+    "UPDATE {0}.raw.orders SET id = id + 1 WHERE id > 900",
+    "INSERT INTO {0}.raw.orders SELECT range FROM range(5)",
+    "MERGE INTO {0}.raw.orders AS t USING (SELECT 3 AS id) AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET id = -3",
+    "CREATE OR REPLACE TABLE {0}.raw.orders AS SELECT 1 AS id",
+    "DELETE FROM {0}.raw.orders",
+    "CREATE OR REPLACE VIEW {0}.raw.recent AS SELECT 1 AS id",
+    "ALTER TABLE {0}.raw.orders RENAME TO older",
+    "DROP VIEW {0}.raw.recent",
+    "DROP TABLE {0}.raw.older",
+    "CREATE TABLE {0}.marts.orders AS SELECT 1 AS id",
+    'CREATE TABLE emulator._results."a-project:job" AS SELECT range AS id FROM range(7)',
+)
+QUESTIONS = [
+    *(("a-project", dataset, None) for dataset in ("raw", "marts", "nowhere")),
+    *(("a-project", "raw", name) for name in ("orders", "Odd name", "recent", "none")),
+    ("emulator", "_results", "a-project:job"),
+    ("emulator", "_results", "none"),
+    ("no-project", "raw", "orders"),
+]
+library = database.objects
+database.execute("CREATE SCHEMA IF NOT EXISTS emulator._results")
+answers = []
+for statement in STATEMENTS:
+    database.execute(statement.format('"a-project"'))
+    for question in QUESTIONS:
+        answers.append([statement, question, library(*question), emulator_app.objects(*question)])
+print(json.dumps(answers))
