@@ -52,10 +52,14 @@ def _run(*command: str) -> None:
 
 
 def _debian(root: Path, packages: str) -> None:
-    """A small Debian 12 with these packages, which trusts whom this machine trusts."""
+    """A small Debian 12 with these packages."""
     # A mirror may be frozen, and then its lists are old.
     options = [f'--aptopt=Acquire::{check} "false"' for check in ("Check-Valid-Until", "Check-Date")]
     _run("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={packages}", *options, "bookworm", str(root))
+
+
+def _trust(root: Path) -> None:
+    """Have it trust whom this machine trusts: its packages may come from a mirror with a certificate of its own."""
     own = root / "usr" / "local" / "share" / "ca-certificates"
     own.mkdir(parents=True, exist_ok=True)
     for certificate in Path("/usr/local/share/ca-certificates").rglob("*.crt"):
@@ -95,6 +99,7 @@ def _imported(engine: Engine, name: str, what: str, root: Path, *changes: str) -
 def _python(engine: Engine, name: str, root: Path) -> None:
     """Debian with the Python of this environment in /usr/local."""
     _debian(root, PYTHON_PACKAGES)
+    _trust(root)
     unneeded = shutil.ignore_patterns("__pycache__", "test", "tests", "*.a")
     shutil.copytree(sys.base_prefix, root / "usr" / "local", symlinks=True, ignore=unneeded, dirs_exist_ok=True)
     _run("chroot", str(root), "ldconfig")

@@ -195,7 +195,7 @@ def test_what_a_day_changed_is_found_and_seen_on_the_page(
     changed = differences(story["fresh"], content(containers.settings))["marts.fct_orders"]
     assert changed["only right"]
     assert traps.orders_of(changed["only left"] + changed["only right"]) <= traps.touched_orders(containers.ledger())
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while last_run(containers) not in page(containers, "data/quality.json"):
         assert time.monotonic() < deadline, "the page was not built anew"
         time.sleep(1)

@@ -83,7 +83,7 @@ class Containers(Deployment):
             assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
         return done
 
-    def run(self, module: str, *arguments: str, timeout: float = 1000) -> subprocess.CompletedProcess[str]:
+    def run(self, module: str, *arguments: str, timeout: float = 2400) -> subprocess.CompletedProcess[str]:
         """`docker compose run --rm pipeline module arguments`."""
         if (module, *arguments[:1]) == ("stack", "demo"):
             arguments = (*arguments, "--no-start")
