@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,14 +19,35 @@ ENDED = ("succeeded", "failed", "cancelled")
 SECONDS = 300.0
 
 
+class Token(httpx.Auth):
+    """A bearer token, asked for when the server wants one: the first, and another one after a quarter of an hour."""
+
+    requires_response_body = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._request = httpx.Request(
+            "POST",
+            f"{settings.airbyte_url}/applications/token",
+            data={
+                name.removeprefix("AIRBYTE_").lower(): value for name, value in airbyte_credentials(settings).items()
+            },
+        )
+        self._token = ""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        answer = yield request
+        if answer.status_code == 401:
+            self._token = (yield self._request).json()["access_token"]
+            request.headers["Authorization"] = f"Bearer {self._token}"
+            yield request
+
+
 @contextmanager
 def client(settings: Settings) -> Iterator[httpx.Client]:
     """Plain HTTP with a token; a token lives across restarts of the server."""
-    credentials = airbyte_credentials(settings)
-    form = {"client_id": credentials["AIRBYTE_CLIENT_ID"], "client_secret": credentials["AIRBYTE_CLIENT_SECRET"]}
-    with httpx.Client(base_url=settings.airbyte_url, timeout=60, transport=httpx.HTTPTransport(retries=3)) as made:
-        token = made.post("/applications/token", data=form).json()["access_token"]
-        made.headers["Authorization"] = f"Bearer {token}"
+    transport = httpx.HTTPTransport(retries=3)
+    with httpx.Client(base_url=settings.airbyte_url, timeout=60, transport=transport, auth=Token(settings)) as made:
         yield made
 
 
