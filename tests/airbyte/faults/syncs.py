@@ -32,7 +32,7 @@ class Token(httpx.Auth):
                 name.removeprefix("AIRBYTE_").lower(): value for name, value in airbyte_credentials(settings).items()
             },
         )
-        self._token = ""
+        self._token = "none"
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         request.headers["Authorization"] = f"Bearer {self._token}"
