@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.repeating import Repeating
 from stack import postgres, settings
 from stack.processes import free_port
 from stack.settings import Settings
@@ -48,35 +48,23 @@ def deployment(services: Sequence[Any]) -> Iterator[Settings]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class PeakMemory:
+class PeakMemory(Repeating):
     """A context manager that samples the resident memory of a process and all its descendants; `megabytes` is the most it saw."""
 
     def __init__(self, pid: int, every: float = SAMPLE_SECONDS) -> None:
-        """Nothing is sampled before the context is entered; then `every` so many seconds."""
+        """Of the process `pid`, `every` so many seconds."""
+        super().__init__(every)
         self.megabytes = 0
-        self._every = every
         self._process = psutil.Process(pid)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> PeakMemory:
-        """Begin."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        self._ended.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._ended.wait(self._every):
-            total = 0
-            with suppress(psutil.NoSuchProcess):
-                for process in (self._process, *self._process.children(recursive=True)):
-                    with suppress(psutil.NoSuchProcess):
-                        total += process.memory_info().rss
-            self.megabytes = max(self.megabytes, total >> 20)
+    def tick(self) -> None:
+        """Sample once."""
+        total = 0
+        with suppress(psutil.NoSuchProcess):
+            for process in (self._process, *self._process.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    total += process.memory_info().rss
+        self.megabytes = max(self.megabytes, total >> 20)
 
 
 def machine() -> Json:

@@ -18,7 +18,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,6 +28,7 @@ import psutil
 
 from benchmarks import residents
 from benchmarks.deployment import RESULTS, Json, deployment, machine, save, verdicts
+from benchmarks.repeating import Repeating
 from stack import postgres
 from stack.settings import ROOT, Settings
 
@@ -222,35 +222,22 @@ def disk(folders: Sequence[Path]) -> int:
     return round(sum(blocks) * 1024 / 1e6)
 
 
-class Sampler:
+class Sampler(Repeating):
     """A context manager that samples the machine and a deployment every few seconds, into `samples`."""
 
     def __init__(self, current: Settings, pid: int, began: float) -> None:
         """Of the deployment, whose demo is the process `pid`; `began` is the clock's zero."""
+        super().__init__(SAMPLE_SECONDS)
         self.samples: list[Sample] = []
         self._current, self._pid, self._began = current, pid, began
         home = postgres.home(current)
         self._folders = [current.local_dir, *([] if home.is_relative_to(current.local_dir) else [home])]
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Sampler:
-        """Begin."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            # A process may go while it is looked at; the next sample is not far.
-            with suppress(psutil.Error, OSError):
-                self.samples.append(self._sample())
-            if self._ended.wait(SAMPLE_SECONDS):
-                return
+    def tick(self) -> None:
+        """Sample once."""
+        # A process may go while it is looked at; the next sample is not far.
+        with suppress(psutil.Error, OSError):
+            self.samples.append(self._sample())
 
     def _sample(self) -> Sample:
         memory = psutil.virtual_memory()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.repeating import Repeating
 from stack import compose_env
 from stack.processes import free_port
 from stack.settings import ROOT, Settings
@@ -139,42 +139,31 @@ class Containers(Deployment):
         ]
 
 
-class Memory:
+class Memory(Repeating):
     """A context manager that samples what each container uses; `peaks` are megabytes by service, `total` the most they used together."""
 
     def __init__(self, containers: Containers) -> None:
-        """Nothing is sampled before the context is entered."""
+        """Of these containers."""
+        super().__init__(SAMPLE_SECONDS)
         self.peaks: dict[str, float] = defaultdict(float)
         self.total = 0.0
         self._containers = containers
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> Memory:
-        """Begin."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        self._ended.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
-            done = self._containers.engine.docker(
-                "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", check=False
-            )
-            used = {}
-            for line in done.stdout.splitlines():
-                name, amount, *_ = line.split()
-                # Compose's versions put different signs between project, service and number.
-                mine = re.fullmatch(rf"{PROJECT}[_-](.+?)(?:[_-]run[_-]\w+|[_-]\d+)", name)
-                if mine and amount[0].isdigit():
-                    used[mine[1]] = _megabytes(amount)
-            for service, megabytes in used.items():
-                self.peaks[service] = max(self.peaks[service], megabytes)
-            self.total = max(self.total, sum(used.values()))
+    def tick(self) -> None:
+        """Sample once."""
+        done = self._containers.engine.docker(
+            "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", check=False
+        )
+        used = {}
+        for line in done.stdout.splitlines():
+            name, amount, *_ = line.split()
+            # Compose's versions put different signs between project, service and number.
+            mine = re.fullmatch(rf"{PROJECT}[_-](.+?)(?:[_-]run[_-]\w+|[_-]\d+)", name)
+            if mine and amount[0].isdigit():
+                used[mine[1]] = _megabytes(amount)
+        for service, megabytes in used.items():
+            self.peaks[service] = max(self.peaks[service], megabytes)
+        self.total = max(self.total, sum(used.values()))
 
 
 def _megabytes(text: str) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
 
 import psutil
 
+from benchmarks.repeating import Repeating
 from stack.__main__ import SERVICES
 from tests.e2e.deployment import Deployment
 
@@ -26,38 +26,23 @@ PROGRAMS = {
 }
 
 
-@dataclass
-class Saboteur:
-    """A context manager that does something to programs of Airflow's as soon as they have run for a moment."""
+class Saboteur(Repeating):
+    """A context manager that does something to programs of Airflow's as soon as they have run for a moment; `done` is to which tasks', how often."""
 
-    deployment: Deployment
-    # task: how often
-    kills: dict[str, int]
-    # tasks that are suspended, once
-    hangs: set[str] = field(default_factory=set)
-    done: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        process = SERVICES["airflow"].process(self.deployment.settings).running()
+    def __init__(self, deployment: Deployment, kills: dict[str, int], hangs: Collection[str] = ()) -> None:
+        """`kills` is which tasks' programs are killed, how often; `hangs` whose are suspended, once."""
+        super().__init__(every=0.1)
+        process = SERVICES["airflow"].process(deployment.settings).running()
         assert process is not None
-        self._airflow = process
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.done: dict[str, int] = {}
+        self._airflow, self._kills, self._hangs = process, kills, hangs
         self._met: set[int] = set()
 
-    def __enter__(self) -> Saboteur:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.1):
-            for child in self._airflow.children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    self._meet(child)
+    def tick(self) -> None:
+        """Look at what runs now."""
+        for child in self._airflow.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._meet(child)
 
     def _meet(self, child: psutil.Process) -> None:
         words = " ".join(child.cmdline()) + " "
@@ -68,12 +53,12 @@ class Saboteur:
         if task is None or child.pid in self._met or "bash" in words.split(" ", 1)[0]:
             return
         count = self.done.get(task, 0)
-        if count < self.kills.get(task, 0):
+        if count < self._kills.get(task, 0):
             self._met.add(child.pid)
             time.sleep(0.3)
             child.kill()
             self.done[task] = count + 1
-        elif task in self.hangs and not count:
+        elif task in self._hangs and not count:
             self._met.add(child.pid)
             child.suspend()
             self.done[task] = 1
