@@ -44,9 +44,7 @@ def main(
         progress.say(f"{name}: Spark {spark.version} session on {spark.sparkContext.master}")
         try:
             with Lake(spark, arguments.lake_uri or settings.lake_uri) as lake:
-                run = Run(lake, warehouse, progress, arguments.full_refresh)
-                for step in steps:
-                    step(run)
+                Run(lake, warehouse, progress, arguments.full_refresh).carry_out(steps)
         finally:
             spark.stop()
     except Exception as error:

@@ -1,19 +1,23 @@
 """How a job gets from raw to a published table: mirror, recompute the changed keys, store, publish, and only then remember.
 
-Each step is one atomic commit and can be repeated, so a run that dies anywhere is made good by the next one.
+Each step is one atomic commit and can be repeated, so a run that dies anywhere is made good by the next one. What is stored is published by
+a thread of its own, one table after the other, while the next one is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.lake import Lake, Position, TableState
+from spark_jobs.days import days, is_on
+from spark_jobs.errors import JobError
+from spark_jobs.lake import LARGE, Lake, Position, TableState
 from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress
 from spark_jobs.tables import SPARK_TYPES, RawTable, ResultTable
 from spark_jobs.warehouse import IS_DELETED, RawState, Warehouse
@@ -30,10 +34,32 @@ class Run:
     warehouse: Warehouse
     progress: Progress
     full_refresh: bool = False
+    _background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
+    _begun: list[Future[None]] = field(default_factory=list)
+
+    def carry_out(self, steps: Iterable[Callable[[Run], None]]) -> None:
+        """Run the jobs' `steps` in their order, and wait until all that they publish is there. Raises the first error of either."""
+        try:
+            for step in steps:
+                step(self)
+        finally:
+            # What was begun ends, whatever else failed: each publish is right by itself.
+            self._background.shutdown()
+            self.lake.spark.catalog.clearCache()
+        for begun in self._begun:
+            begun.result()
 
     def job(self, name: str) -> Job:
-        """The job of that name, with the state its last completed run left."""
+        """The job of that name, with the state its last completed run left. Raises what a publish before it did."""
+        for begun in self._begun:
+            if begun.done():
+                begun.result()
         return Job(self, name)
+
+    def later(self, work: Callable[[], None]) -> Future[None]:
+        """Have `work` done after all that was handed over before, beside what the caller does next."""
+        self._begun.append(self._background.submit(work))
+        return self._begun[-1]
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,9 @@ class Job:
         self._before: Mapping[str, TableState] = run.lake.state(name)
         self._now: dict[str, TableState] = {}
         self._published_whole: set[str] = set()
+        self._publishes: list[Future[None]] = []
+        # Tables that another run wrote since this job's last one, or during it.
+        self._foreign: set[str] = set()
 
     def refresh(self, table: RawTable) -> None:
         """Bring the lake's mirror of a raw table up to date.
@@ -88,6 +117,20 @@ class Job:
         """A table of the lake at one version, which counts as read once the job is complete."""
         return self._lake.read(name, self._known(name).position)
 
+    def rows(self, name: str) -> int:
+        """The rows of a table of the lake at the version that is read."""
+        return self._known(name).rows
+
+    def within(self, scope: Scope, rows: DataFrame, table: RawTable | ResultTable) -> DataFrame:
+        """The `rows` of a lake table in scope. `rows` have the scope's key columns beside the table's own.
+
+        In a large table whose rows come in the order of time, the days of those keys are found first, and only the files of these days are read whole.
+        """
+        found = scope.of(rows)
+        if scope.everything or table.time is None or self._known(table.lake_name).rows < LARGE:
+            return found
+        return found.where(is_on(F.col(table.time), days(found, table.time)))
+
     def scope(self, result: ResultTable, touched: Mapping[str, Touched]) -> Scope:
         """What of `result` the changes of its source tables since the last completed run touch.
 
@@ -97,6 +140,8 @@ class Job:
         """
         known = all(self._continues(name) for name in touched)
         if self._run.full_refresh or not known or not self._lake.holds(result.lake_name, list(result.columns)):
+            return Scope(everything=True)
+        if self._is_doubled(result):
             return Scope(everything=True)
         keys = [
             of_changes(self._changes(name)).select(*result.scope)
@@ -127,20 +172,25 @@ class Job:
                     .withColumn(IS_DELETED, F.col("_is_computed").isNull())
                     .select(*result.columns, IS_DELETED)
                 )
-                step.rows = self._merge(name, counted(source), result.key)
+                step.rows = self._merge(result, counted(source))
+                # Another run at the same time: its commit came between what the merge looked at and the merge.
+                if self._is_doubled(result):
+                    raise JobError(f"{result.name}: another run wrote the lake meanwhile; run again")
 
     def publish(self, result: ResultTable, watermark_of: RawTable) -> None:
-        """Bring intermediate.`result` up to the lake's, in one statement: its changes since the last publish, or all of it.
+        """Begin to bring intermediate.`result` up to the lake's, in one statement: its changes since the last publish, or all of it.
 
         All of it where there is no last publish, on a full refresh, and where the table has other rows than the lake's
         result, because another engine wrote it from another state of raw, or somebody changed it.
         """
+        self._publishes.append(self._run.later(lambda: self._publish(result, watermark_of)))
+
+    def _publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         warehouse, name = self._run.warehouse, result.lake_name
         with self._run.progress.step(result.name, PUBLISHED) as step:
             read_until = self._known(watermark_of.lake_name).landed_until or datetime.now(UTC)
-            stored = self.read(name)
             if warehouse.rows(result) is None:
-                staged = self._lake.stage(result.name, stored.withColumn(IS_DELETED, F.lit(False)))
+                staged = self._lake.staged_whole(name, self._known(name).position)
                 warehouse.create(result, staged)
                 step.rows, step.note = staged.rows, "table made"
                 return
@@ -148,15 +198,19 @@ class Job:
                 step.rows = self._publish_changes(result, read_until)
                 if warehouse.rows(result) == self._known(name).rows:
                     return
-            staged = self._lake.stage(result.name, stored.withColumn(IS_DELETED, F.lit(False)))
+            staged = self._lake.staged_whole(name, self._known(name).position)
             warehouse.merge(result, staged, read_until, is_whole=True)
             step.rows, step.note = step.rows + staged.rows, "compared whole"
 
     def complete(self) -> None:
-        """Remember what was read and published. Nothing is written when nothing changed."""
+        """Remember what was read and published, once it is. Nothing is written when nothing changed."""
+        self._run.later(self._remember)
+
+    def _remember(self) -> None:
+        for publish in self._publishes:
+            publish.result()
         if dict(self._before) != self._now:
             self._lake.save_state(self._name, self._now)
-        self._lake.spark.catalog.clearCache()
 
     def _publish_changes(self, result: ResultTable, read_until: datetime) -> int:
         if self._before[result.lake_name].position == self._known(result.lake_name).position:
@@ -177,20 +231,31 @@ class Job:
             self._lake.overwrite(table.lake_name, landed)
             self._now[table.lake_name] = TableState(self._lake.position(table.lake_name), rows, state.landed_until)
         elif rows:
-            self._merge(table.lake_name, landed, table.key, state.landed_until)
+            self._merge(table, landed, state.landed_until)
         return rows
 
-    def _merge(self, name: str, rows: DataFrame, key: Sequence[str], landed_until: datetime | None = None) -> int:
+    def _merge(self, table: RawTable | ResultTable, rows: DataFrame, landed_until: datetime | None = None) -> int:
         """Merge `rows` and note what the table holds then. Returns the number of rows changed."""
+        name = table.lake_name
         before = self._known(name)
-        merged = self._lake.merge(name, rows, key, before.rows)
+        merged = self._lake.merge(name, rows, table.key, before.rows, table.time)
         position = self._lake.position(name)
         if position == Position(before.position.table_id, before.position.version + 1):
             held = before.rows + merged.inserted - merged.deleted
             self._now[name] = TableState(position, held, landed_until)
         else:  # somebody else's commit came between
             self._now[name] = self._lake.inspect(name)
+            self._foreign.add(name)
         return merged.rows
+
+    def _is_doubled(self, result: ResultTable) -> bool:
+        """Whether a key is in the lake's result twice, which only two runs at once can have made (Lake.merge). Looks only where another run wrote."""
+        name = result.lake_name
+        self._known(name)
+        if name not in self._foreign or self._lake.has_doubles(name, result.key):
+            return name in self._foreign
+        self._foreign.discard(name)
+        return False
 
     def _known(self, name: str) -> TableState:
         """The version of a table that this run works with. Its rows are counted only where the last completed run did not."""
@@ -198,6 +263,7 @@ class Job:
             found = self._before.get(name)
             if found is None or found.position != self._lake.position(name):
                 found = self._lake.inspect(name)
+                self._foreign.add(name)
             self._now[name] = found
         return self._now[name]
 

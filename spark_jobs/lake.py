@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +18,9 @@ from pyarrow import fs
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.classic.column import Column as ClassicColumn
+from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 
+from spark_jobs.days import days, is_on
 from spark_jobs.tables import EXTRACTED_AT
 from spark_jobs.warehouse import IS_DELETED, Staged
 
@@ -29,9 +33,10 @@ PROPERTIES = {
     "delta.deletedFileRetentionDuration": "interval 90 days",
 }
 ROWS_PER_STAGED_FILE = 1_000_000
-# From so many rows on, a merge of few rows looks at a Bloom filter of their keys before it moves a row.
+# From so many rows on, a merge of few rows first looks for the days on which their keys stand, and at a Bloom filter of them before it moves a row.
 LARGE = 1_000_000
 FALSE_POSITIVES = 0.03
+PLAIN_PATH = re.compile(r"[\w.-]+")
 # A folder with a JSON file a job. Not a Delta table: reading one takes longer than a run with nothing new should.
 STATE = "_state"
 
@@ -95,6 +100,16 @@ class Lake:
         if self._filesystem.get_file_info(staging).type == fs.FileType.Directory:
             self._filesystem.delete_dir(staging)
 
+    def executor_bytes(self) -> int:
+        """The memory of one executor's JVM, which for a local master is the driver's."""
+        context = self.spark.sparkContext
+        jvm: Any = context._jvm
+        if str(context.master).startswith("local"):
+            return int(jvm.java.lang.Runtime.getRuntime().maxMemory())
+        return int(
+            jvm.org.apache.spark.util.Utils.byteStringAsBytes(context.getConf().get("spark.executor.memory", "1g"))
+        )
+
     def holds(self, name: str, columns: Sequence[str] = ()) -> bool:
         """Whether there is such a table, and with exactly `columns` when some are given."""
         snapshot = self._snapshot(name)
@@ -152,11 +167,14 @@ class Lake:
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
         writer.options(**PROPERTIES, **rules).save(self.uri(name))
 
-    def merge(self, name: str, rows: DataFrame, key: Sequence[str], held: int = 0) -> Merged:
+    def merge(self, name: str, rows: DataFrame, key: Sequence[str], held: int = 0, time: str | None = None) -> Merged:
         """Upsert `rows` by `key` in one commit; a row whose IS_DELETED is true (if there is that column) goes.
 
-        A row that is equal already is left alone and is no change. `held` are the table's rows, as far as the caller knows: it makes no
-        difference but in time. `rows` are read three times.
+        A row that is equal already is left alone and is no change. `held` are the table's rows, as far as the caller knows, and `time` is the column
+        in whose order they stand, if they do: both make no difference but in time. `rows` are read several times.
+
+        With `time`, a merge looks for its keys on days that it found just before. Another run that commits in between may put one on another day, and
+        then it is there twice: the caller sees that commit by the table's version, and `has_doubles` tells.
         """
         table = DeltaTable.forPath(self.spark, self.uri(name))
         columns = [column for column in rows.columns if column != IS_DELETED]
@@ -166,6 +184,8 @@ class Lake:
         is_match = F.expr(" and ".join(f"t.`{column}` <=> s.`{column}`" for column in key))
         if held >= LARGE:
             is_match &= self._may_be_in(rows, key)
+            if time is not None:
+                is_match &= is_on(F.col(f"t.`{time}`"), self._days_of(name, rows, key, time))
         metrics = (
             table.alias("t")
             .merge(rows.alias("s"), is_match)
@@ -176,6 +196,16 @@ class Lake:
         )
         found = metrics.select("num_inserted_rows", "num_updated_rows", "num_deleted_rows").collect()[0]
         return Merged(*(count or 0 for count in found))
+
+    def has_doubles(self, name: str, key: Sequence[str]) -> bool:
+        """Whether a key is in the table more than once; a scan of the key's columns."""
+        return not self.read(name).groupBy(*key).count().where("count > 1").isEmpty()
+
+    def _days_of(self, name: str, rows: DataFrame, key: Sequence[str], time: str) -> set[date | None]:
+        """The days on which the keys of `rows` stand in the table, and those of `rows` themselves; a scan of the key and the time."""
+        keys = rows.select(*(F.col(column).alias(f"_key_{column}") for column in key))
+        is_same = reduce(Column.__and__, (F.col(column).eqNullSafe(F.col(f"_key_{column}")) for column in key))
+        return days(self.read(name).join(keys, is_same, "left_semi"), time) | days(rows, time)
 
     def _may_be_in(self, rows: DataFrame, key: Sequence[str]) -> Column:
         """Whether a row `t` of a table may have a key of `rows`: never wrong about one that has, seldom about one that has not.
@@ -208,9 +238,23 @@ class Lake:
         filesystem, path, uri = self.staging(name)
         rows.write.mode("overwrite").option("maxRecordsPerFile", ROWS_PER_STAGED_FILE).parquet(uri)
         found = filesystem.get_file_info(fs.FileSelector(path))
-        files = sorted(file.path for file in found if file.path.endswith(".parquet"))
-        count = sum(pq.read_metadata(file, filesystem=filesystem).num_rows for file in files)
-        return Staged(uri, filesystem, files, count)
+        files = sorted(file.base_name for file in found if file.base_name.endswith(".parquet"))
+        return self._staged(uri, path, files)
+
+    def staged_whole(self, name: str, position: Position) -> Staged:
+        """All rows of a table: its own Parquet files where they hold nothing else, as those of a table just made do, else files in staging."""
+        log: Any = self._snapshot(name)
+        if Position(log.metadata().id(), log.version()) == position:
+            files = ClassicDataFrame(log.allFiles().toDF(), self.spark).select("path", "deletionVector").collect()
+            # A path that is not plain (quoted, of another folder) is left to Delta.
+            if all(file["deletionVector"] is None and PLAIN_PATH.fullmatch(file["path"]) for file in files):
+                return self._staged(self.uri(name), f"{self._root}/{name}", sorted(file["path"] for file in files))
+        return self.stage(name.rsplit("/", 1)[-1], self.read(name, position))
+
+    def _staged(self, uri: str, folder: str, files: Sequence[str]) -> Staged:
+        footers = [pq.read_metadata(f"{folder}/{file}", filesystem=self._filesystem) for file in files]
+        columns = {name for footer in footers for name in footer.schema.names}
+        return Staged(uri, self._filesystem, folder, files, columns, sum(footer.num_rows for footer in footers))
 
     def state(self, job: str) -> dict[str, TableState]:
         """What the job's last completed run had read and published, by table; empty before the first one."""

@@ -46,9 +46,7 @@ def main() -> int:
         spark = open_session(settings, "parity_audit")
         try:
             with Lake(spark, lake_uri(settings)) as lake:
-                run = Run(lake, warehouse, progress, full_refresh=True)
-                for step in STEPS:
-                    step(run)
+                Run(lake, warehouse, progress, full_refresh=True).carry_out(STEPS)
         finally:
             spark.stop()
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ ROWS_PER_GROUP = 100_000
 MAX_STREAMS = 4
 READ_SECONDS = 600.0
 
-# In the table that a publish loads before its MERGE: the key is gone from the result.
+# In the table that a publish loads before its MERGE: the key is gone from the result. Null where the files have no such column.
 IS_DELETED = "_is_deleted"
 
 ARROW_TYPES = {
@@ -58,11 +58,13 @@ class RawState:
 
 @dataclass(frozen=True)
 class Staged:
-    """Parquet files in a folder of the lake, with the rows their footers state."""
+    """Parquet files of a folder in the lake, which is `uri` to Spark and `folder` to `filesystem`, with the columns and rows that their footers state."""
 
     uri: str
     filesystem: fs.FileSystem
+    folder: str
     files: Sequence[str]
+    columns: Set[str]
     rows: int
 
 
@@ -178,7 +180,7 @@ class Warehouse:
 
         Args:
             table: what is published.
-            staged: the table's columns and IS_DELETED.
+            staged: the table's columns, and IS_DELETED where a row may be gone.
             read_until: how far into raw the rows' engine has read. A row computed from a later state of raw stays.
             is_whole: the staged rows are the whole table, so that any other row goes.
         """
@@ -210,16 +212,15 @@ class Warehouse:
         try:
             config = bigquery.LoadJobConfig(
                 source_format=bigquery.SourceFormat.PARQUET,
-                schema=temporary.schema,
+                schema=[field for field in temporary.schema if field.name in staged.columns],
                 write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
             )
-            if staged.uri.startswith("gs://") and not self._settings.is_emulator:
-                self._client.load_table_from_uri(
-                    f"{staged.uri}/*.parquet", temporary, job_config=config, retry=RETRY
-                ).result()
+            if staged.files and staged.uri.startswith("gs://") and not self._settings.is_emulator:
+                uris = [f"{staged.uri}/{file}" for file in staged.files]
+                self._client.load_table_from_uri(uris, temporary, job_config=config, retry=RETRY).result()
             else:
                 for file in staged.files:
-                    with staged.filesystem.open_input_file(file) as content:
+                    with staged.filesystem.open_input_file(f"{staged.folder}/{file}") as content:
                         self._client.load_table_from_file(content, temporary, job_config=config).result()
             loaded = int(self._client.get_table(temporary, retry=RETRY).num_rows or 0)
             if loaded != staged.rows:
@@ -237,11 +238,11 @@ def merge_sql(target: str, staged: str, table: ResultTable, is_whole: bool) -> s
     is_ours = f"ifnull(t.`{RAW_EXTRACTED_AT}` <= @read_until, true)"
     lines = [
         f"merge {target} as t using {staged} as s on {' and '.join(f't.{name} = s.{name}' for name in key)}",
-        f"when matched and s.{IS_DELETED} and {is_ours} then delete",
-        f"when matched and not s.{IS_DELETED} and {is_ours}",
+        f"when matched and s.{IS_DELETED} is true and {is_ours} then delete",
+        f"when matched and s.{IS_DELETED} is not true and {is_ours}",
         f"  and ({' or '.join(f't.{name} is distinct from s.{name}' for name in state)})",
         f"  then update set {', '.join(f'{name} = s.{name}' for name in state)}",
-        f"when not matched and not s.{IS_DELETED}",
+        f"when not matched and s.{IS_DELETED} is not true",
         f"  then insert ({', '.join(columns)}) values ({', '.join(f's.{name}' for name in columns)})",
     ]
     if is_whole:

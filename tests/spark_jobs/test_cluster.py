@@ -129,7 +129,5 @@ def test_a_cluster_that_loses_a_worker_publishes_what_one_machine_does(
     assert all(by_cluster.values())
 
     with Lake(spark, (tmp_path / "alone").as_uri()) as lake:
-        run = Run(lake, Warehouse(empty_warehouse), Progress(), full_refresh=True)
-        for step in STEPS:
-            step(run)
+        Run(lake, Warehouse(empty_warehouse), Progress(), full_refresh=True).carry_out(STEPS)
     assert differences(by_cluster, content(empty_warehouse, ("intermediate",), with_landing=True)) == {}

@@ -86,13 +86,8 @@ class Pipeline:
             mode = ("--full-refresh",) if full_refresh else ()
             assert failures(invoke(self._settings, self._project, "run", "--selector", "heavy", *mode)) == {}
             return
-        try:
-            with Lake(self._spark, self._lake.as_uri()) as lake:
-                run = Run(lake, Warehouse(self._settings), Progress(), full_refresh)
-                for step in STEPS:
-                    step(run)
-        finally:
-            self._spark.catalog.clearCache()
+        with Lake(self._spark, self._lake.as_uri()) as lake:
+            Run(lake, Warehouse(self._settings), Progress(), full_refresh).carry_out(STEPS)
 
     def content(self) -> Content:
         """The heavy tables, landing columns included."""
