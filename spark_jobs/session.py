@@ -57,6 +57,9 @@ def open_session(settings: Settings, app_name: str, shuffle_partitions: int = 8)
         .config("spark.sql.autoBroadcastJoinThreshold", "32MB")
         # A replayed log of a few hundred files needs no fifty tasks.
         .config("spark.databricks.delta.snapshotPartitions", "2")
+        # An executor's heartbeats leave out what is still zero. To ask a cached DataFrame's accumulator that, while a task is just receiving it, ends them
+        # for good in Spark 4.2.0 (SPARK-59451), and after two minutes the driver gives up an executor that works.
+        .config("spark.executor.heartbeat.dropZeroAccumulatorUpdates", "false")
         # Spark makes this folder in the working directory unless told otherwise; nothing is ever put there.
         .config("spark.sql.warehouse.dir", (settings.local_dir / "spark-warehouse").as_uri())
         # stderr is for the job's own lines; spark-submit would start at INFO.

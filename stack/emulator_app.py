@@ -5,7 +5,7 @@ the emulator reports it as `statistics.query.ddlTargetTable` only. An ASGI wrapp
 
 The emulator keeps every query's result as a table, and every version of every table, for ever: each call gets slower with each query (measured:
 from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQuery keeps results for a day and versions for a week; here results go after a
-minute, and old versions when it starts.
+minute in which nobody read them, and old versions when it starts.
 
 The emulator looks a table up by listing every table of every database, statistics included, several times a statement: with sixty tables and the results of
 a dbt build, two thirds of a statement's time. Here it asks the one catalog that has it (`objects`).
@@ -20,12 +20,14 @@ import re
 import threading
 import time
 import traceback
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 # Milliseconds that a job stays known after it was made.
 JOB_LIFETIME = 24 * 60 * 60 * 1000
 JOB = re.compile(r"/projects/[^/]+/jobs(/[^/]+)?$")
+PAGE = re.compile(r"/projects/[^/]+/queries/([^/]+)$")
 
 
 class CtasDestination:
@@ -77,6 +79,32 @@ def with_destination(body: bytes) -> bytes:
     return json.dumps(job).encode()
 
 
+class LastRead:
+    """ASGI middleware: remembers when a page of a job's result was last asked for or answered."""
+
+    def __init__(self, app: Any) -> None:
+        """Wrap an ASGI application."""
+        self.app = app
+        self.times: dict[str, float] = {}
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Pass a request on."""
+        page = PAGE.search(scope["path"]) if scope["type"] == "http" else None
+        if page:
+            self.times[page[1]] = time.time()
+        await self.app(scope, receive, send)
+        if page:
+            self.times[page[1]] = time.time()
+
+    def since(self, moment: float) -> set[str]:
+        """The jobs whose results were read after that; the others are forgotten."""
+        known = list(self.times.items())
+        for job, read in known:
+            if read <= moment:
+                self.times.pop(job, None)
+        return {job for job, read in known if read > moment}
+
+
 # The database of the emulator's own, in which jobs' results are.
 OWN = "emulator"
 # DuckLake's own tables of one project, as of its newest version.
@@ -122,8 +150,8 @@ def end_unfinished_jobs() -> None:
         store.save(job.replace(status={"state": "DONE", "errorResult": error, "errors": [error]}))
 
 
-def drop_results(lifetime: float) -> None:
-    """Drop the stored results of queries that ended `lifetime` seconds ago or earlier."""
+def drop_results(ended_before: float, still_read: Container[str] = ()) -> None:
+    """Drop the stored results of queries that had ended by then, but for those of the jobs that are still read."""
     from local_bigquery.catalog import tables
     from local_bigquery.engine import database
 
@@ -132,10 +160,11 @@ def drop_results(lifetime: float) -> None:
         "JOIN emulator.jobs AS jobs ON stored.table_name = jobs.project_id || ':' || jobs.job_id "
         "WHERE stored.database_name = 'emulator' AND stored.schema_name = '_results' AND jobs.state = 'DONE' "
         "AND CAST(jobs.resource ->> '$.statistics.endTime' AS DOUBLE) <= ?",
-        [(time.time() - lifetime) * 1000],
+        [ended_before * 1000],
     )
     for project, job in found:
-        tables.delete(project, tables.RESULTS, job)
+        if job not in still_read:
+            tables.delete(project, tables.RESULTS, job)
 
 
 def forget_the_past() -> None:
@@ -148,12 +177,13 @@ def forget_the_past() -> None:
         database.execute("CALL ducklake_cleanup_old_files(?, cleanup_all => true)", [project])
 
 
-def keep_house(lifetime: float) -> None:
+def keep_house(lifetime: float, last_read: LastRead) -> None:
     """Drop results as they get old, for as long as the process lives."""
     while True:
         time.sleep(lifetime / 10)
+        moment = time.time() - lifetime
         try:
-            drop_results(lifetime)
+            drop_results(moment, last_read.since(moment))
         except Exception:
             # A client may have deleted a job meanwhile; the next round takes the rest.
             traceback.print_exc()
@@ -168,7 +198,7 @@ def main() -> None:
     parser.add_argument("--project", required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
     # A client that reads page by page asks for the next one long before a minute has gone.
-    parser.add_argument("--result-seconds", type=float, default=60, help="how long a query's result is kept")
+    parser.add_argument("--result-seconds", type=float, default=60, help="how long a result that nobody reads is kept")
     arguments = parser.parse_args()
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
 
@@ -195,11 +225,14 @@ def main() -> None:
     settings.data_dir = arguments.data_dir / "data"
     database.objects = objects
     end_unfinished_jobs()
-    drop_results(0)
+    drop_results(time.time())
     forget_the_past()
-    threading.Thread(target=keep_house, args=(arguments.result_seconds,), name="housekeeping", daemon=True).start()
+    served = LastRead(CtasDestination(app))
+    threading.Thread(
+        target=keep_house, args=(arguments.result_seconds, served), name="housekeeping", daemon=True
+    ).start()
     grpc_server, _ = server.start(arguments.host, arguments.grpc_port)
-    uvicorn.run(CtasDestination(app), host=arguments.host, port=arguments.port, access_log=False)
+    uvicorn.run(served, host=arguments.host, port=arguments.port, access_log=False)
     grpc_server.stop(None)
 
 

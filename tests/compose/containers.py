@@ -35,15 +35,18 @@ class Report:
     def __init__(self) -> None:
         """Nothing yet."""
         self.lines: list[str] = []
-        self.seconds: dict[str, float] = {}
+        self.steps: list[str] = []
 
     @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        """Time the body."""
+    def timed(self, step: str, memory: Memory | None = None) -> Iterator[None]:
+        """Time the body, and tell what the containers used together while it ran."""
         started = time.monotonic()
+        if memory:
+            memory.highest = 0.0
         yield
-        self.seconds[step] = time.monotonic() - started
-        print(f"  {step}: {self.seconds[step]:.0f} s", flush=True)
+        used = f" {memory.highest:.0f} MiB" if memory else ""
+        self.steps.append(f"{step} {time.monotonic() - started:.0f} s{used}")
+        print(f"  {self.steps[-1]}", flush=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def report() -> Iterator[Report]:
     made = Report()
     yield made
     print("\n" + "\n".join(made.lines))
-    print("seconds: " + " · ".join(f"{step} {seconds:.0f}" for step, seconds in made.seconds.items()))
+    print("steps: " + " · ".join(made.steps))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def demand_that_traps_are_found_exactly(containers: Containers) -> None:
 
 
 def test_one_command_brings_every_service_up_healthy(containers: Containers, memory: Memory, report: Report) -> None:
-    with report.timed("up"):
+    with report.timed("up", memory):
         start(containers)
     described = yaml.safe_load(COMPOSE_FILE.read_text())["services"].keys() - {"pipeline"}
     assert containers.states() == {name: "done" if name in ONCE else "healthy" for name in described}
@@ -149,7 +152,7 @@ def page(containers: Containers, path: str) -> str:
 def test_a_fresh_demo_by_the_spark_cluster_finds_exactly_what_was_planted(
     containers: Containers, memory: Memory, story: dict[str, Content], report: Report
 ) -> None:
-    with report.timed("demo by Spark"):
+    with report.timed("demo by Spark", memory):
         printed = demo(containers, "spark")
     assert "engine        spark: asked for by the run's parameter" in printed
     assert "fell back" not in printed
@@ -176,10 +179,10 @@ def test_a_second_demo_after_kill_9_of_every_service_changes_no_row(
 ) -> None:
     before = started(containers)
     containers.compose("kill", "-s", "SIGKILL")
-    with report.timed("up again"):
+    with report.timed("up again", memory):
         start(containers)
     assert {name for name, at in started(containers).items() if at == before[name]} == set()
-    with report.timed("demo with nothing new"):
+    with report.timed("demo with nothing new", memory):
         demo(containers, "auto")
     assert differences(story["fresh"], content(containers.settings)) == {}
 
@@ -189,7 +192,7 @@ def test_what_a_day_changed_is_found_and_seen_on_the_page(
 ) -> None:
     day = containers.run("source.day")
     assert day.returncode == 0, day.stderr
-    with report.timed("demo after a day, by Spark"):
+    with report.timed("demo after a day, by Spark", memory):
         demo(containers, "spark")
     demand_that_traps_are_found_exactly(containers)
     changed = differences(story["fresh"], content(containers.settings))["marts.fct_orders"]

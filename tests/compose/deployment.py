@@ -140,13 +140,16 @@ class Containers(Deployment):
 
 
 class Memory(Repeating):
-    """A context manager that samples what each container uses; `peaks` are megabytes by service, `total` the most they used together."""
+    """A context manager that samples what each container uses; `peaks` are MiB by service, `total` the most they used together.
+
+    `highest` is the same as `total` since it was last set to 0.
+    """
 
     def __init__(self, containers: Containers) -> None:
         """Of these containers."""
         super().__init__(SAMPLE_SECONDS)
         self.peaks: dict[str, float] = defaultdict(float)
-        self.total = 0.0
+        self.total = self.highest = 0.0
         self._containers = containers
 
     def tick(self) -> None:
@@ -163,7 +166,9 @@ class Memory(Repeating):
                 used[mine[1]] = _megabytes(amount)
         for service, megabytes in used.items():
             self.peaks[service] = max(self.peaks[service], megabytes)
-        self.total = max(self.total, sum(used.values()))
+        together = sum(used.values())
+        self.total = max(self.total, together)
+        self.highest = max(self.highest, together)
 
 
 def _megabytes(text: str) -> float:
