@@ -23,7 +23,7 @@ def process(settings: Settings) -> Process:
             *("--project", settings.bigquery_project, "--data-dir", str(settings.local_dir / "bigquery")),
         ],
         run_dir=settings.local_dir / "run",
-        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
         ports={"BIGQUERY_PORT": settings.bigquery_port, "BIGQUERY_GRPC_PORT": settings.bigquery_grpc_port},
     )
 

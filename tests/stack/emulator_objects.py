@@ -1,4 +1,4 @@
-"""Print what the emulator's own lookup and this project's say of the same datasets, as JSON: run by test_emulator_app.py under the emulator's environment."""
+"""Print what the emulator's own look-ups and this project's say of the same datasets, as JSON: run by test_emulator_app.py under the emulator's environment."""
 
 import json
 import os
@@ -12,10 +12,15 @@ from duckdb_extensions import import_extension  # noqa: E402
 for extension in ("icu", "avro", "spatial", "ducklake"):
     import_extension(extension)
 
+import duckdb  # noqa: E402
+from local_bigquery.catalog import datasets, tables  # noqa: E402
 from local_bigquery.engine import database  # noqa: E402
+from local_bigquery.errors import BigQueryError  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
+from local_bigquery.sql.rules import partitions  # noqa: E402
+from sqlglot import exp  # noqa: E402
 
-from stack import emulator_app  # noqa: E402
+from stack import emulator_catalog  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "a-project", "raw"
 STATEMENTS = (
@@ -34,6 +39,8 @@ STATEMENTS = (
     "DROP VIEW {0}.raw.recent",
     "DROP TABLE {0}.raw.older",
     "CREATE TABLE {0}.marts.orders AS SELECT 1 AS id",
+    'CREATE TABLE {0}.marts.days (id BIGINT NOT NULL, day STRUCT(a INTEGER), "_PARTITIONTIME" TIMESTAMPTZ, names VARCHAR[])',
+    "ALTER TABLE {0}.marts.days ALTER id DROP NOT NULL",
     'CREATE TABLE emulator._results."a-project:job" AS SELECT range AS id FROM range(7)',
 )
 QUESTIONS = [
@@ -43,11 +50,40 @@ QUESTIONS = [
     ("emulator", "_results", "none"),
     ("no-project", "raw", "orders"),
 ]
+NAMES = [
+    *(
+        ("a-project", dataset, name)
+        for dataset in ("raw", "marts")
+        for name in ("orders", "Odd name", "recent", "days")
+    ),
+    ("a-project", "_results", "job"),
+    ("no-project", "raw", "orders"),
+]
+
+
+def fields(columns, *name):
+    """The columns that a look-up finds, or its error."""
+    try:
+        return [field.dump() for field in columns(*name)]
+    except (BigQueryError, duckdb.Error) as error:
+        return str(error)
+
+
+def hidden(look_up, *name):
+    return bool(look_up(exp.table_(name[2], name[1], name[0], quoted=True)))
+
+
 library = database.objects
 database.execute("CREATE SCHEMA IF NOT EXISTS emulator._results")
 answers = []
 for statement in STATEMENTS:
     database.execute(statement.format('"a-project"'))
     for question in QUESTIONS:
-        answers.append([statement, question, library(*question), emulator_app.objects(*question)])
+        answers.append([statement, question, library(*question), emulator_catalog.objects(*question)])
+    for name in NAMES:
+        answers.append([statement, name, fields(tables.columns, *name), fields(emulator_catalog.columns, *name)])
+        answers.append(
+            [statement, name, hidden(partitions._hidden, *name), hidden(emulator_catalog.has_ingestion_time, *name)]
+        )
+        answers.append([statement, name, datasets.exists(*name[:2]), emulator_catalog.has_dataset(*name[:2])])
 print(json.dumps(answers))

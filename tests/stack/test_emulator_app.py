@@ -5,19 +5,44 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from stack.settings import ROOT
 
+WHOLE = {
+    "update and insert",
+    "a question as the source",
+    "other names",
+    "no names",
+    "overwrite",
+    "delete and insert",
+    "two keys",
+    "insert what meets a condition",
+    "an error",
+    "no such column",
+}
 
-def test_tables_are_found_as_the_emulator_finds_them(tmp_path: Path) -> None:
+
+def answers_of(script: str, folder: Path) -> Any:
+    """What a script of this folder prints last, run in the emulator's environment."""
     done = subprocess.run(
-        [ROOT / ".venv" / "emulator" / "bin" / "python", Path(__file__).parent / "emulator_objects.py", tmp_path],
+        [ROOT / ".venv" / "emulator" / "bin" / "python", Path(__file__).parent / script, folder],
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_tables_columns_and_datasets_are_found_as_the_emulator_finds_them(tmp_path: Path) -> None:
+    answers = answers_of("emulator_objects.py", tmp_path)
     assert [answer for answer in answers if answer[2] != answer[3]] == []
     assert any(answer[2] for answer in answers)
+
+
+def test_a_merge_does_what_the_emulators_own_does(tmp_path: Path) -> None:
+    answers = answers_of("emulator_merges.py", tmp_path)
+    assert {name: a for name, a in answers.items() if a["found"] != a["expected"]} == {}
+    assert {name for name, a in answers.items() if not a["taken_apart"]} == WHOLE

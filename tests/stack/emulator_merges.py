@@ -1,0 +1,84 @@
+"""Print what each MERGE does by the emulator's own function and by this project's, as JSON: run by test_emulator_app.py under the emulator's environment."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+os.environ["HOME"] = str(folder)
+from duckdb_extensions import import_extension  # noqa: E402
+
+for extension in ("icu", "avro", "spatial", "ducklake"):
+    import_extension(extension)
+
+from local_bigquery.engine import database  # noqa: E402
+from local_bigquery.errors import BigQueryError  # noqa: E402
+from local_bigquery.jobs import merge, query  # noqa: E402
+from local_bigquery.models import JobConfigurationQuery  # noqa: E402
+from local_bigquery.settings import settings  # noqa: E402
+
+from stack import emulator_merge  # noqa: E402
+
+settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "p", "raw"
+TARGET = "create or replace table raw.a as select i as id, concat('v', cast(i as string)) as v, json '{\"k\": 1}' as j from unnest([1, 2, 3, 4, 5, null]) as i"
+SOURCES = (
+    "create table raw.b as select i as id, concat('w', cast(i as string)) as v, '{\"k\": 2}' as j from unnest([4, 5, 6, 7, null]) as i",
+    "create table raw.doubled as select i as id, cast(o as string) as v, '{}' as j from unnest([4, 9, 9]) as i with offset as o",
+    "create table raw.doubled_new as select i as id, cast(o as string) as v, '{}' as j from unnest([9, 9]) as i with offset as o",
+)
+INTO, BY_ID = "merge into raw.a as t using {} as s on", "t.id = s.id"
+INSERT = "when not matched then insert (id, v, j) values (s.id, s.v, parse_json(s.j))"
+UPDATE = "when matched then update set v = s.v, j = parse_json(s.j)"
+MERGES = {
+    "update and insert": f"{INTO.format('raw.b')} {BY_ID} {UPDATE} {INSERT}",
+    "a question as the source": f"{INTO.format('(select * from `p.raw.b` where id > 4)')} {BY_ID} {UPDATE} {INSERT}",
+    "other names": "merge `p.raw.a` `x` using `p.raw.b` as `y` on ((`y`.`id` = `x`.`id`)) when matched then update set `v` = `y`.`v` "
+    "when not matched then insert (`id`, `v`) values (`id`, `v`)",
+    "no names": "merge raw.a using raw.b on a.id = b.id when matched then update set v = b.v when not matched then insert (id) values (b.id)",
+    "overwrite": f"{INTO.format('raw.b')} false when not matched by source then delete {INSERT}",
+    "delete and insert": f"{INTO.format('raw.b')} {BY_ID} when matched and s.id = 4 then delete {INSERT}",
+    "two keys": f"{INTO.format('raw.b')} ({BY_ID} and s.v = t.v) {UPDATE} {INSERT}",
+    "insert what meets a condition": f"{INTO.format('raw.b')} {BY_ID} {INSERT.replace('matched', 'matched and s.id > 6')}",
+    "delete or update": f"{INTO.format('raw.b')} {BY_ID} when matched and s.id = 4 then delete {UPDATE} {INSERT}",
+    "a condition of another kind": f"{INTO.format('raw.b')} {BY_ID} and t.id > 4 {UPDATE} {INSERT}",
+    "an inequality": f"{INTO.format("(select 4 as id, 'x' as v, '{}' as j)")} t.id > s.id {UPDATE} {INSERT}",
+    "the rest of the target": f"{INTO.format('raw.b')} {BY_ID} {UPDATE} when not matched by source then update set v = 'none'",
+    "a whole row": "merge into raw.a as t using (select 9 as id, 'n' as v, json '[]' as j) as s on t.id = s.id when not matched then insert row",
+    "a key twice": f"{INTO.format('raw.doubled')} {BY_ID} {UPDATE} {INSERT}",
+    "a new key twice": f"{INTO.format('raw.doubled_new')} {BY_ID} {UPDATE} {INSERT}",
+    "two matches of a key": f"{INTO.format('(select 4 as id, v, j from raw.b)')} {BY_ID} {UPDATE} {INSERT}",
+    "an error": f"{INTO.format('raw.b')} {BY_ID} when matched then update set v = cast(error('no') as string)",
+    "no such column": f"{INTO.format('raw.b')} {BY_ID} when matched then update set nothing = s.v",
+}
+
+
+def execute(text):
+    """Run a statement as a job does. Returns the number of rows that it has touched."""
+    with database.cursor() as cursor:
+        statistics, *_ = query.execute(cursor, "p", None, JobConfigurationQuery(query=text))
+    return statistics.numDmlAffectedRows
+
+
+def outcome(text):
+    """What a MERGE says, and the table after it."""
+    execute(TARGET)
+    try:
+        said = execute(text)
+    except BigQueryError as error:
+        said = f"{error.reason}: {error}"
+    return [said, sorted(map(str, database.fetch("SELECT id, v, j::VARCHAR FROM p.raw.a")))]
+
+
+for statement in SOURCES:
+    execute(statement)
+own, apart = merge.run, []
+emulator_merge.taken_apart = lambda *arguments: apart.append(1) or own(*arguments)
+answers = {}
+for name, text in MERGES.items():
+    merge.run = own
+    expected = outcome(text)
+    merge.run = emulator_merge.run
+    apart.clear()
+    answers[name] = {"expected": expected, "found": outcome(text), "taken_apart": bool(apart)}
+print(json.dumps(answers))
