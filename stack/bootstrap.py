@@ -162,6 +162,8 @@ def install(wanted: Sequence[str] = (*ENVIRONMENTS, "jars")) -> None:
                 "pip",
                 "sync",
                 "--quiet",
+                # Where PYTHONDONTWRITEBYTECODE is set, as in containers, each start would compile all that it imports: half of a connector's start.
+                "--compile-bytecode",
                 "--python",
                 str(target / "bin" / "python"),
                 "--require-hashes",
