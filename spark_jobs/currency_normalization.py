@@ -33,14 +33,6 @@ from spark_jobs.tables import (
 # A rate holds until the next business day's, but no longer than this.
 OLDEST_RATE_DAYS = 7
 
-# Days from 0001-01-01 to 9999-12-31 are 22 bits.
-DAY_BITS = 22
-DAYS_BEFORE_1970 = 719_162
-
-# What a date that is sent to all items takes in the memory of an executor, and the share of it that may go there.
-BYTES_PER_DATE = 64
-SHARE_FOR_DATES = 0.25
-
 # Bounded operands: Spark would take digits off the product of two DECIMAL(38,9). Source amounts are decimal(12,2).
 AMOUNT = "decimal(18,2)"
 RATE = "decimal(18,9)"
@@ -91,11 +83,8 @@ def convert_orders(orders: DataFrame, calendar: DataFrame) -> DataFrame:
     return INT_ORDERS_USD.conform(_in_usd(rows, calendar, "order_date", amounts))
 
 
-def convert_items(items: DataFrame, orders: DataFrame, calendar: DataFrame, in_place: bool = False) -> DataFrame:
-    """Live items (`tables.ORDER_ITEMS`) in USD at the rate of their live order's UTC date: INT_ORDER_ITEMS_USD.
-
-    `in_place`: items stay where they are, and the dates of all orders are sent to them (`fits_in_place`). The same rows, in the order of `items`.
-    """
+def convert_items(items: DataFrame, orders: DataFrame, calendar: DataFrame) -> DataFrame:
+    """Live items (`tables.ORDER_ITEMS`) in USD at the rate of their live order's UTC date: INT_ORDER_ITEMS_USD."""
     amounts = ("unit_price", "total_price")
     dates = orders.where(is_live()).select(F.col("id").alias("order_id"), F.to_date("created_at").alias("order_date"))
     rows = items.where(is_live()).select(
@@ -106,30 +95,8 @@ def convert_items(items: DataFrame, orders: DataFrame, calendar: DataFrame, in_p
         *(F.col(name).cast(AMOUNT).alias(name) for name in amounts),
         F.col(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
     )
-    rows = _dated_in_place(rows, dates) if in_place else rows.join(dates, on="order_id", how="left")
+    rows = rows.join(dates, on="order_id", how="left")
     return INT_ORDER_ITEMS_USD.conform(_in_usd(rows, calendar, "order_date", amounts))
-
-
-def fits_in_place(orders: int, executor_bytes: int) -> bool:
-    """Whether the dates of so many orders may be in every executor's memory at once."""
-    return orders * BYTES_PER_DATE <= executor_bytes * SHARE_FOR_DATES
-
-
-def _dated_in_place(rows: DataFrame, dates: DataFrame) -> DataFrame:
-    """`rows` with the order_date of their order_id: a left join that moves no row.
-
-    An order is two numbers in Spark's map from a number to a number: a hash of its id, and its date with another hash of it. A row meets its order
-    by the first and is checked by the second, so that 96 bits would have to be equal by chance.
-    """
-    check, day = F.hash("order_id").cast("bigint"), F.unix_date("order_date") + DAYS_BEFORE_1970
-    packed = (F.shiftleft(check, DAY_BITS) + day).alias("_packed")
-    known = dates.where("order_date is not null").select(F.xxhash64("order_id").alias("_hash"), packed)
-    is_same = (F.xxhash64("order_id") == F.col("_hash")) & (
-        # Not an equality of two columns, which would make the map's key of both.
-        F.shiftright("_packed", DAY_BITS) - check == 0
-    )
-    found = F.date_from_unix_date(F.col("_packed").bitwiseAND((1 << DAY_BITS) - 1).cast("int") - DAYS_BEFORE_1970)
-    return rows.join(F.broadcast(known), is_same, "left").withColumn("order_date", found).drop("_hash", "_packed")
 
 
 def convert_payments(payments: DataFrame, calendar: DataFrame) -> DataFrame:
@@ -219,9 +186,6 @@ def update(run: Run) -> None:
     for table in (ORDERS, ORDER_ITEMS, ECB_FX_RATES):
         job.refresh(table)
     orders, items = job.read(ORDERS.lake_name), job.read(ORDER_ITEMS.lake_name)
-    of_all_orders, of_all_items = (
-        rows.withColumn(key, F.col("id")) for rows, key in ((orders, "order_id"), (items, "order_item_id"))
-    )
     payments = job.read(INT_PAYMENTS_DEDUPLICATED.lake_name)
     calendar = F.broadcast(rate_calendar(job.read(ECB_FX_RATES.lake_name)).cache())
 
@@ -234,21 +198,13 @@ def update(run: Run) -> None:
     def items_of_order(changes: DataFrame) -> DataFrame:
         return of_item(items.join(counted(redated_orders(changes)), on="order_id", how="left_semi"))
 
-    def items_in_usd() -> DataFrame:
-        if item_scope.everything:
-            in_place = fits_in_place(job.rows(ORDERS.lake_name), run.lake.executor_bytes())
-            return convert_items(items, orders, calendar, in_place)
-        in_scope = counted(job.within(item_scope, of_all_items, ORDER_ITEMS))
-        of_them = orders.join(in_scope.select(F.col("order_id").alias("id")).distinct(), on="id", how="left_semi")
-        return convert_items(in_scope, counted(of_them), calendar)
-
     order_scope = job.scope(
         INT_ORDERS_USD,
         {ORDERS.lake_name: of_order, ECB_FX_RATES.lake_name: _rate_scope(job, INT_ORDERS_USD, calendar, "order_date")},
     )
     job.store(
         INT_ORDERS_USD,
-        lambda: convert_orders(job.within(order_scope, of_all_orders, ORDERS), calendar),
+        lambda: convert_orders(order_scope.of(orders.withColumn("order_id", F.col("id"))), calendar),
         order_scope,
     )
     job.publish(INT_ORDERS_USD, watermark_of=ORDERS)
@@ -260,7 +216,11 @@ def update(run: Run) -> None:
             ECB_FX_RATES.lake_name: _rate_scope(job, INT_ORDER_ITEMS_USD, calendar, "order_date"),
         },
     )
-    job.store(INT_ORDER_ITEMS_USD, items_in_usd, item_scope)
+    job.store(
+        INT_ORDER_ITEMS_USD,
+        lambda: convert_items(item_scope.of(items.withColumn("order_item_id", F.col("id"))), orders, calendar),
+        item_scope,
+    )
     job.publish(INT_ORDER_ITEMS_USD, watermark_of=ORDER_ITEMS)
     payment_scope = job.scope(
         INT_PAYMENTS_USD,
@@ -269,11 +229,7 @@ def update(run: Run) -> None:
             ECB_FX_RATES.lake_name: _rate_scope(job, INT_PAYMENTS_USD, calendar, "payment_date"),
         },
     )
-    job.store(
-        INT_PAYMENTS_USD,
-        lambda: convert_payments(job.within(payment_scope, payments, INT_PAYMENTS_DEDUPLICATED), calendar),
-        payment_scope,
-    )
+    job.store(INT_PAYMENTS_USD, lambda: convert_payments(payment_scope.of(payments), calendar), payment_scope)
     job.publish(INT_PAYMENTS_USD, watermark_of=PAYMENTS)
     job.complete()
 

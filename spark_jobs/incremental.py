@@ -15,9 +15,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.days import days, is_on
-from spark_jobs.errors import JobError
-from spark_jobs.lake import LARGE, Lake, Position, TableState
+from spark_jobs.lake import Lake, Position, TableState
 from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress
 from spark_jobs.tables import SPARK_TYPES, RawTable, ResultTable
 from spark_jobs.warehouse import IS_DELETED, RawState, Warehouse
@@ -91,8 +89,6 @@ class Job:
         self._now: dict[str, TableState] = {}
         self._published_whole: set[str] = set()
         self._publishes: list[Future[None]] = []
-        # Tables that another run wrote since this job's last one, or during it.
-        self._foreign: set[str] = set()
 
     def refresh(self, table: RawTable) -> None:
         """Bring the lake's mirror of a raw table up to date.
@@ -117,20 +113,6 @@ class Job:
         """A table of the lake at one version, which counts as read once the job is complete."""
         return self._lake.read(name, self._known(name).position)
 
-    def rows(self, name: str) -> int:
-        """The rows of a table of the lake at the version that is read."""
-        return self._known(name).rows
-
-    def within(self, scope: Scope, rows: DataFrame, table: RawTable | ResultTable) -> DataFrame:
-        """The `rows` of a lake table in scope. `rows` have the scope's key columns beside the table's own.
-
-        In a large table whose rows come in the order of time, the days of those keys are found first, and only the files of these days are read whole.
-        """
-        found = scope.of(rows)
-        if scope.everything or table.time is None or self._known(table.lake_name).rows < LARGE:
-            return found
-        return found.where(is_on(F.col(table.time), days(found, table.time)))
-
     def scope(self, result: ResultTable, touched: Mapping[str, Touched]) -> Scope:
         """What of `result` the changes of its source tables since the last completed run touch.
 
@@ -140,8 +122,6 @@ class Job:
         """
         known = all(self._continues(name) for name in touched)
         if self._run.full_refresh or not known or not self._lake.holds(result.lake_name, list(result.columns)):
-            return Scope(everything=True)
-        if self._is_doubled(result):
             return Scope(everything=True)
         keys = [
             of_changes(self._changes(name)).select(*result.scope)
@@ -173,9 +153,6 @@ class Job:
                     .select(*result.columns, IS_DELETED)
                 )
                 step.rows = self._merge(result, counted(source))
-                # Another run at the same time: its commit came between what the merge looked at and the merge.
-                if self._is_doubled(result):
-                    raise JobError(f"{result.name}: another run wrote the lake meanwhile; run again")
 
     def publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         """Begin to bring intermediate.`result` up to the lake's, in one statement: its changes since the last publish, or all of it.
@@ -238,24 +215,14 @@ class Job:
         """Merge `rows` and note what the table holds then. Returns the number of rows changed."""
         name = table.lake_name
         before = self._known(name)
-        merged = self._lake.merge(name, rows, table.key, before.rows, table.time)
+        merged = self._lake.merge(name, rows, table.key, before.rows)
         position = self._lake.position(name)
         if position == Position(before.position.table_id, before.position.version + 1):
             held = before.rows + merged.inserted - merged.deleted
             self._now[name] = TableState(position, held, landed_until)
         else:  # somebody else's commit came between
             self._now[name] = self._lake.inspect(name)
-            self._foreign.add(name)
         return merged.rows
-
-    def _is_doubled(self, result: ResultTable) -> bool:
-        """Whether a key is in the lake's result twice, which only two runs at once can have made (Lake.merge). Looks only where another run wrote."""
-        name = result.lake_name
-        self._known(name)
-        if name not in self._foreign or self._lake.has_doubles(name, result.key):
-            return name in self._foreign
-        self._foreign.discard(name)
-        return False
 
     def _known(self, name: str) -> TableState:
         """The version of a table that this run works with. Its rows are counted only where the last completed run did not."""
@@ -263,7 +230,6 @@ class Job:
             found = self._before.get(name)
             if found is None or found.position != self._lake.position(name):
                 found = self._lake.inspect(name)
-                self._foreign.add(name)
             self._now[name] = found
         return self._now[name]
 

@@ -7,8 +7,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import reduce
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +19,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.classic.column import Column as ClassicColumn
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 
-from spark_jobs.days import days, is_on
 from spark_jobs.tables import EXTRACTED_AT
 from spark_jobs.warehouse import IS_DELETED, Staged
 
@@ -33,7 +31,7 @@ PROPERTIES = {
     "delta.deletedFileRetentionDuration": "interval 90 days",
 }
 ROWS_PER_STAGED_FILE = 1_000_000
-# From so many rows on, a merge of few rows first looks for the days on which their keys stand, and at a Bloom filter of them before it moves a row.
+# From so many rows on, a merge of few rows looks at a Bloom filter of their keys before it moves a row.
 LARGE = 1_000_000
 FALSE_POSITIVES = 0.03
 PLAIN_PATH = re.compile(r"[\w.-]+")
@@ -100,16 +98,6 @@ class Lake:
         if self._filesystem.get_file_info(staging).type == fs.FileType.Directory:
             self._filesystem.delete_dir(staging)
 
-    def executor_bytes(self) -> int:
-        """The memory of one executor's JVM, which for a local master is the driver's."""
-        context = self.spark.sparkContext
-        jvm: Any = context._jvm
-        if str(context.master).startswith("local"):
-            return int(jvm.java.lang.Runtime.getRuntime().maxMemory())
-        return int(
-            jvm.org.apache.spark.util.Utils.byteStringAsBytes(context.getConf().get("spark.executor.memory", "1g"))
-        )
-
     def holds(self, name: str, columns: Sequence[str] = ()) -> bool:
         """Whether there is such a table, and with exactly `columns` when some are given."""
         snapshot = self._snapshot(name)
@@ -167,14 +155,11 @@ class Lake:
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
         writer.options(**PROPERTIES, **rules).save(self.uri(name))
 
-    def merge(self, name: str, rows: DataFrame, key: Sequence[str], held: int = 0, time: str | None = None) -> Merged:
+    def merge(self, name: str, rows: DataFrame, key: Sequence[str], held: int = 0) -> Merged:
         """Upsert `rows` by `key` in one commit; a row whose IS_DELETED is true (if there is that column) goes.
 
-        A row that is equal already is left alone and is no change. `held` are the table's rows, as far as the caller knows, and `time` is the column
-        in whose order they stand, if they do: both make no difference but in time. `rows` are read several times.
-
-        With `time`, a merge looks for its keys on days that it found just before. Another run that commits in between may put one on another day, and
-        then it is there twice: the caller sees that commit by the table's version, and `has_doubles` tells.
+        A row that is equal already is left alone and is no change. `held` are the table's rows, as far as the caller knows: it makes no
+        difference but in time. `rows` are read three times.
         """
         table = DeltaTable.forPath(self.spark, self.uri(name))
         columns = [column for column in rows.columns if column != IS_DELETED]
@@ -184,8 +169,6 @@ class Lake:
         is_match = F.expr(" and ".join(f"t.`{column}` <=> s.`{column}`" for column in key))
         if held >= LARGE:
             is_match &= self._may_be_in(rows, key)
-            if time is not None:
-                is_match &= is_on(F.col(f"t.`{time}`"), self._days_of(name, rows, key, time))
         metrics = (
             table.alias("t")
             .merge(rows.alias("s"), is_match)
@@ -196,16 +179,6 @@ class Lake:
         )
         found = metrics.select("num_inserted_rows", "num_updated_rows", "num_deleted_rows").collect()[0]
         return Merged(*(count or 0 for count in found))
-
-    def has_doubles(self, name: str, key: Sequence[str]) -> bool:
-        """Whether a key is in the table more than once; a scan of the key's columns."""
-        return not self.read(name).groupBy(*key).count().where("count > 1").isEmpty()
-
-    def _days_of(self, name: str, rows: DataFrame, key: Sequence[str], time: str) -> set[date | None]:
-        """The days on which the keys of `rows` stand in the table, and those of `rows` themselves; a scan of the key and the time."""
-        keys = rows.select(*(F.col(column).alias(f"_key_{column}") for column in key))
-        is_same = reduce(Column.__and__, (F.col(column).eqNullSafe(F.col(f"_key_{column}")) for column in key))
-        return days(self.read(name).join(keys, is_same, "left_semi"), time) | days(rows, time)
 
     def _may_be_in(self, rows: DataFrame, key: Sequence[str]) -> Column:
         """Whether a row `t` of a table may have a key of `rows`: never wrong about one that has, seldom about one that has not.

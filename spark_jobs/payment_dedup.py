@@ -152,7 +152,7 @@ def update(run: Run) -> None:
     )
 
     def events() -> DataFrame:
-        return deduplicate_all(payments) if scope.everything else deduplicate(job.within(scope, payments, PAYMENTS))
+        return deduplicate_all(payments) if scope.everything else deduplicate(scope.of(payments))
 
     job.store(INT_PAYMENTS_DEDUPLICATED, events, scope)
     job.publish(INT_PAYMENTS_DEDUPLICATED, watermark_of=PAYMENTS)

@@ -74,7 +74,7 @@ def update(run: Run) -> None:
         INT_SELLER_TIER_SCD2,
         {SELLER_TIER_HISTORY.lake_name: lambda changes: changes.select(F.col("user_id").alias("seller_id"))},
     )
-    job.store(INT_SELLER_TIER_SCD2, lambda: tier_periods(job.within(scope, history, SELLER_TIER_HISTORY)), scope)
+    job.store(INT_SELLER_TIER_SCD2, lambda: tier_periods(scope.of(history)), scope)
     job.publish(INT_SELLER_TIER_SCD2, watermark_of=SELLER_TIER_HISTORY)
     job.complete()
 

@@ -37,16 +37,12 @@ def _conform(rows: DataFrame, columns: dict[str, str]) -> DataFrame:
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table of `raw`: the columns that are read of it, with its key. Mirrored to the lake as `<folder>/<name>`.
-
-    `time` is the column in whose order its rows come, if they do: it makes no difference but in time (spark_jobs/days.py).
-    """
+    """A table of `raw`: the columns that are read of it, with its key. Mirrored to the lake as `<folder>/<name>`."""
 
     name: str
     key: tuple[str, ...]
     columns: dict[str, str]
     folder: str = "raw"
-    time: str | None = None
 
     @property
     def lake_name(self) -> str:
@@ -60,13 +56,12 @@ class RawTable:
 
 @dataclass(frozen=True)
 class ResultTable:
-    """A table of `intermediate`. `scope` are the key columns by which the job recomputes: all rows of such a key at once. `time` as in RawTable."""
+    """A table of `intermediate`. `scope` are the key columns by which the job recomputes: all rows of such a key at once."""
 
     name: str
     key: tuple[str, ...]
     scope: tuple[str, ...]
     columns: dict[str, str]
-    time: str | None = None
 
     @property
     def lake_name(self) -> str:
@@ -86,9 +81,9 @@ class ResultTable:
         return _conform(rows, self.columns)
 
 
-def _raw(name: str, declaration: str, time: str | None = None) -> RawTable:
+def _raw(name: str, declaration: str) -> RawTable:
     landed = {EXTRACTED_AT: "TIMESTAMP", DELETED_AT: "TIMESTAMP"}
-    return RawTable(name, ("id",), _columns(declaration) | landed, time=time)
+    return RawTable(name, ("id",), _columns(declaration) | landed)
 
 
 PAYMENTS = _raw(
@@ -96,18 +91,14 @@ PAYMENTS = _raw(
     "id STRING, order_id STRING, payment_provider STRING, status STRING, amount NUMERIC, currency STRING, "
     "platform_fee NUMERIC, seller_payout NUMERIC, created_at TIMESTAMP, processed_at TIMESTAMP, "
     "event_id STRING, event_timestamp TIMESTAMP",
-    time="created_at",
 )
 ORDERS = _raw(
     "orders",
     "id STRING, created_at TIMESTAMP, currency STRING, subtotal_amount NUMERIC, shipping_amount NUMERIC, "
     "tax_amount NUMERIC, discount_amount NUMERIC, total_amount NUMERIC",
-    time="created_at",
 )
 ORDER_ITEMS = _raw(
-    "order_items",
-    "id STRING, order_id STRING, currency STRING, unit_price NUMERIC, total_price NUMERIC, created_at TIMESTAMP",
-    time="created_at",
+    "order_items", "id STRING, order_id STRING, currency STRING, unit_price NUMERIC, total_price NUMERIC"
 )
 SELLER_TIER_HISTORY = _raw(
     "seller_tier_history",
@@ -130,7 +121,6 @@ INT_PAYMENTS_DEDUPLICATED = ResultTable(
         "processed_at TIMESTAMP, duplicate_count INT64, first_seen_at TIMESTAMP, last_seen_at TIMESTAMP, "
         f"{RAW_EXTRACTED_AT} TIMESTAMP"
     ),
-    time="created_at",
 )
 INT_ORDERS_USD = ResultTable(
     "int_orders_usd",
@@ -141,7 +131,6 @@ INT_ORDERS_USD = ResultTable(
         "subtotal_amount_usd NUMERIC, shipping_amount_usd NUMERIC, tax_amount_usd NUMERIC, discount_amount_usd NUMERIC, "
         f"total_amount_usd NUMERIC, is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
     ),
-    time="order_date",
 )
 INT_ORDER_ITEMS_USD = ResultTable(
     "int_order_items_usd",
@@ -151,7 +140,6 @@ INT_ORDER_ITEMS_USD = ResultTable(
         "order_item_id STRING, order_id STRING, currency STRING, order_date DATE, fx_rate_date DATE, fx_rate_usd NUMERIC, "
         f"unit_price_usd NUMERIC, total_price_usd NUMERIC, is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
     ),
-    time="order_date",
 )
 INT_PAYMENTS_USD = ResultTable(
     "int_payments_usd",
@@ -162,7 +150,6 @@ INT_PAYMENTS_USD = ResultTable(
         "fx_rate_usd NUMERIC, amount_usd NUMERIC, platform_fee_usd NUMERIC, seller_payout_usd NUMERIC, "
         f"is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
     ),
-    time="payment_date",
 )
 INT_SELLER_TIER_SCD2 = ResultTable(
     "int_seller_tier_scd2",

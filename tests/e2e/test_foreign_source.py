@@ -18,7 +18,7 @@ from stack.settings import ROOT
 from tests.content import content, differences
 from tests.e2e.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 HERE = Path(__file__).resolve().parent
 
 

@@ -32,7 +32,7 @@ from tests.e2e.deployment import Deployment
 from tests.e2e.saboteur import PROGRAMS, Saboteur
 from tests.pages import DOCS, Player, blocks, checkout, sections
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 SCALE = "0.05"
 # The blocks of the pages that other files of tests play, by the heading above them.
 PLAYED_ELSEWHERE = {("how-to/spark-cluster.md", "Standalone")}

@@ -29,7 +29,7 @@ from tests.content import content, differences
 from tests.dbt import raw_tables, scenario
 from tests.pages import blocks
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 WORKERS = 2
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from typing import Any
-from unittest import mock
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from spark_jobs.currency_normalization import (
-    _dated_in_place,
     changed_rates,
     convert_items,
     convert_orders,
     convert_payments,
-    fits_in_place,
     rate_calendar,
     redated_orders,
     stale,
@@ -167,8 +163,7 @@ def test_the_date_is_the_utc_date(spark: SparkSession, calendar: DataFrame) -> N
     assert (found["late"]["order_date"], found["late"]["fx_rate_usd"]) == (day(5), Decimal("1.1"))
 
 
-@pytest.mark.parametrize("in_place", [False, True], ids=["items move", "dates move"])
-def test_an_item_takes_its_live_orders_date(spark: SparkSession, calendar: DataFrame, in_place: bool) -> None:
+def test_an_item_takes_its_live_orders_date(spark: SparkSession, calendar: DataFrame) -> None:
     gone = {"_airbyte_extracted_at": at("2026-04-01"), "_deleted_at": at("2026-04-01")}
     orders = [order("live", "USD", "2026-03-05"), order("gone", "EUR", "2026-03-05", **gone)]
     items = [
@@ -181,7 +176,7 @@ def test_an_item_takes_its_live_orders_date(spark: SparkSession, calendar: DataF
         }
         for name in ("live", "gone", "nothing")
     ] + [{"id": "deleted", "order_id": "live", "currency": "EUR"} | gone]
-    found = rows_of(convert_items(frame(spark, ORDER_ITEMS, items), frame(spark, ORDERS, orders), calendar, in_place))
+    found = rows_of(convert_items(frame(spark, ORDER_ITEMS, items), frame(spark, ORDERS, orders), calendar))
     assert {
         row["order_item_id"]: (row["order_date"], row["total_price_usd"], row["is_fx_missing"]) for row in found
     } == {
@@ -189,28 +184,6 @@ def test_an_item_takes_its_live_orders_date(spark: SparkSession, calendar: DataF
         "item of gone": (None, None, True),
         "item of nothing": (None, None, True),
     }
-
-
-def test_dates_that_move_are_exact_from_the_first_to_the_last_day(spark: SparkSession) -> None:
-    days = {"first": date(1, 1, 1), "before": date(1969, 12, 31), "zero": date(1970, 1, 1), "last": date(9999, 12, 31)}
-    dates = spark.createDataFrame([*days.items(), ("no date", None)], "order_id string, order_date date")
-    rows = spark.createDataFrame([(name,) for name in (*days, "no date", "nothing", None)], "order_id string")
-    found = {row["order_id"]: row["order_date"] for row in _dated_in_place(rows, dates).collect()}
-    assert found == days | dict.fromkeys(("no date", "nothing", None))
-
-
-def test_two_orders_of_one_hash_are_told_apart_and_double_no_item(spark: SparkSession) -> None:
-    dates = spark.createDataFrame([("a", day(1)), ("b", day(2))], "order_id string, order_date date")
-    rows = spark.createDataFrame([("a",), ("b",), ("c",)], "order_id string")
-    with mock.patch.object(F, "xxhash64", lambda _: F.lit(7).cast("bigint")):
-        found = sorted(map(tuple, _dated_in_place(rows, dates).collect()))
-    assert found == [("a", day(1)), ("b", day(2)), ("c", None)]
-
-
-def test_dates_move_only_where_an_executor_has_the_memory() -> None:
-    assert fits_in_place(5_000_000, 2 << 30)
-    assert not fits_in_place(5_000_000, 512 << 20)
-    assert fits_in_place(0, 0)
 
 
 def test_a_payment_takes_its_events_own_date(spark: SparkSession, calendar: DataFrame) -> None:

@@ -4,7 +4,7 @@ An example is a set of random marketplaces at once (tests/dbt/histories.py), eac
 one engine, none, both at once, an engine that dies on either side of any of its commits, or a whole process killed -9. The last night's run, by either engine,
 ends well; whatever happened before must have left nothing that it cannot make good.
 
-`make faults` plays FAULT_HISTORIES of them, and kills processes; here one example with a fixed seed is what every run of the tests can afford.
+`make faults` plays FAULT_HISTORIES of them, and kills processes; here one example with a fixed seed and fewer runs is what the tests can afford.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ class Pipeline:
     def happen(self, happening: str, chance: random.Random) -> None:
         """One night."""
         happenings: dict[str, Callable[[random.Random], None]] = {
-            "nobody": lambda _: None,
             "dbt dies": self._dbt_dies,
             "spark dies": self._spark_dies,
             "spark is killed": self._spark_is_killed,
@@ -225,10 +224,15 @@ def test_any_interleaving_ends_in_the_same_tables(
     nights = [chance.choice(HAPPENINGS) for _ in SYNCS[:-1]] + [chance.choice(ENGINES)]
     if "FAULT_HISTORIES" in os.environ:
         nights[chance.randrange(len(SYNCS) - 1)] = "spark is killed"
+    else:
+        # Half of the runs, and twice a night to catch up with.
+        nights[1] = nights[3] = "nobody"
     print(f"seed {seed}: {', '.join(nights)}", flush=True)
     for night, happening in enumerate(nights):
         for universe in universes:
             universe.sync(night)
+        if happening == "nobody":
+            continue
         tables = histories.packed(universes, seed, night)
         raw_tables.replace(bq, tables)
         # Part of the step before, whichever engine's turn it is.
