@@ -26,7 +26,7 @@ Touched = Callable[[DataFrame], DataFrame]
 
 @dataclass(frozen=True)
 class Run:
-    """One process's lake, warehouse and wishes, shared by its jobs."""
+    """One process's lake, warehouse and wishes, shared by its jobs. Made for one `carry_out`, without which nobody waits for what they publish."""
 
     lake: Lake
     warehouse: Warehouse

@@ -186,7 +186,7 @@ def run_on_spark(
     from spark_jobs.warehouse import Warehouse
 
     with Lake(spark, current.lake_uri) as lake:
-        mirror_raw.update(Run(lake, Warehouse(current), Progress(), full_refresh))
+        Run(lake, Warehouse(current), Progress(), full_refresh).carry_out([mirror_raw.update])
         databases.register(lake)
         return max(run(current, step, full_refresh, "spark") for step in steps)
 
