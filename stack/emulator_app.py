@@ -7,8 +7,8 @@ The emulator keeps every query's result as a table, and every version of every t
 from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQuery keeps results for a day and versions for a week; here results go after a
 minute in which nobody read them, and old versions when it starts.
 
-What the emulator looks up by listing the whole catalog, and the MERGE that it takes apart into seven statements, are replaced (emulator_catalog.py,
-emulator_merge.py).
+What the emulator looks up by listing the whole catalog, the records that it reads anew at each step, and the MERGE that it takes apart into seven statements
+are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import sys
 import threading
 import time
 import traceback
@@ -107,16 +108,17 @@ class LastRead:
 
 def replace() -> None:
     """Put what is quicker in the place of the emulator's own functions."""
-    from local_bigquery.catalog import datasets, tables
+    from local_bigquery.catalog import datasets, tabledata, tables
     from local_bigquery.engine import database
     from local_bigquery.jobs import merge
     from local_bigquery.sql.rules import partitions
 
-    from stack import emulator_catalog, emulator_merge
+    from stack import emulator_catalog, emulator_merge, emulator_records
 
+    emulator_records.replace()
     database.objects = emulator_catalog.objects
     datasets.exists = emulator_catalog.has_dataset
-    tables.columns = emulator_catalog.columns
+    tables.columns = tabledata.columns = emulator_catalog.columns
     partitions._hidden = emulator_catalog.has_ingestion_time
     merge.run = emulator_merge.run
 
@@ -183,6 +185,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
 
+    # DuckDB tries to import pandas at each value that it is given, and Python looks for it anew each time.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     # DuckDB looks for its extensions under HOME, and would download what it does not find there.
     home = arguments.data_dir / "home"
     home.mkdir(exist_ok=True)

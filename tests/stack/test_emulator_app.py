@@ -42,6 +42,12 @@ def test_tables_columns_and_datasets_are_found_as_the_emulator_finds_them(tmp_pa
     assert any(answer[2] for answer in answers)
 
 
+def test_records_in_memory_are_those_of_the_tables(tmp_path: Path) -> None:
+    answers = answers_of("emulator_records.py", tmp_path)
+    assert [answer for answer in answers if answer[2] != answer[3]] == []
+    assert any(answer[1] == "secured" and answer[2] for answer in answers)
+
+
 def test_a_merge_does_what_the_emulators_own_does(tmp_path: Path) -> None:
     answers = answers_of("emulator_merges.py", tmp_path)
     assert {name: a for name, a in answers.items() if a["found"] != a["expected"]} == {}
