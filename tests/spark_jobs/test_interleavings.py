@@ -225,8 +225,8 @@ def test_any_interleaving_ends_in_the_same_tables(
     if "FAULT_HISTORIES" in os.environ:
         nights[chance.randrange(len(SYNCS) - 1)] = "spark is killed"
     else:
-        # Half of the runs, and twice a night to catch up with.
-        nights[1] = nights[3] = "nobody"
+        # Three runs, and nights to catch up with in between.
+        nights[1] = nights[2] = nights[3] = "nobody"
     print(f"seed {seed}: {', '.join(nights)}", flush=True)
     for night, happening in enumerate(nights):
         for universe in universes:
