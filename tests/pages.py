@@ -176,7 +176,7 @@ class Player:
         options = {"cwd": self.folder, "env": self._environment(variables), "text": True}
         if block.title.startswith(SERVES):
             return self._served(block, command, options, serving)
-        done = subprocess.run(command, capture_output=True, check=False, timeout=1000, **options)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=2200, **options)
         assert done.returncode == 0, f"{block}: status {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 

@@ -54,7 +54,7 @@ class Deployment:
                 patch.setenv(name, value)
             return stack_settings.load()
 
-    def run(self, module: str, *arguments: str, timeout: float = 1000) -> subprocess.CompletedProcess[str]:
+    def run(self, module: str, *arguments: str, timeout: float = 2200) -> subprocess.CompletedProcess[str]:
         """Run `python -m module arguments` and return what it printed; stderr last."""
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
