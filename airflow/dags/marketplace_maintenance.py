@@ -1,4 +1,4 @@
-"""What keeps the deployment small and right when nobody looks: the lake compacted, deletions found, the ledger pruned."""
+"""What keeps the deployment small and right when nobody looks: the lake compacted, deletions found, people forgotten who asked for it, the ledger pruned."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ with DAG(
     params={"keep_days": Param(365, type="integer", minimum=1, description="how long the ledger remembers a run")},
     default_args=DEFAULT_ARGS,
 ):
+    sweep = command("sweep_deletions", f"{PYTHON} -m airbyte.deletion_sweep")
+    # One after the other: both write raw.
+    sweep >> command("erase_on_request", f"{PYTHON} -m airbyte.erasure run")
     pipeline_rests() >> [
         spark_submit("compact_lake", "maintenance"),
-        command("sweep_deletions", f"{PYTHON} -m airbyte.deletion_sweep"),
+        sweep,
         command("prune_ledger", f"{PYTHON} -m stack.ledger prune --keep-days {{{{ params.keep_days }}}}"),
     ]

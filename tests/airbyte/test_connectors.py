@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import psycopg
 import pytest
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
 
-from airbyte.connectors.destination_bigquery.landing import MANY_ROWS
+from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
+from airbyte.connectors.protocol import OVERWRITE, ConfiguredStream
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -214,6 +217,30 @@ def test_equal_rows_of_a_table_without_a_key_all_land(
     assert connection.sync() == 1
     counted = bigquery.query(bigquery.client(emulator), "select page, count(*) as n from landing.clicks group by page")
     assert counted == [{"page": "home", "n": 3}]
+
+
+def test_no_table_is_made_in_the_thread_that_a_cancellation_strikes(
+    empty_raw: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it could be made, and nobody know of it to drop it."""
+    bq = bigquery.client(empty_raw)
+    make, makers = bq.create_table, []
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        makers.append(threading.current_thread())
+        return make(*arguments, **named)
+
+    monkeypatch.setattr(bq, "create_table", noting)
+    stream = ConfiguredStream("things", None, {"id": {"type": "integer"}}, "full_refresh", OVERWRITE, (), 0, 1)
+    record = {"stream": "things", "data": {"id": 1}, "emitted_at": 0}
+    with ThreadPoolExecutor(1) as converter, ThreadPoolExecutor(1) as committer:
+        landing = Landing(bq, "raw", stream, tmp_path, converter)
+        landing.add(json.dumps({"type": "RECORD", "record": record}).encode() + b"\n", 1)
+        landing.finish()
+        assert committer.submit(landing.commit).result() == 1
+    assert len(makers) == 2
+    assert threading.main_thread() not in makers
+    assert [table.table_id for table in bq.list_tables("raw")] == ["things"]
 
 
 def test_what_killed_syncs_left_is_dropped_by_the_streams_next_sync(

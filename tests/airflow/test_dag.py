@@ -73,7 +73,8 @@ def test_the_other_dags_wait_for_the_pipeline_and_leave_what_is_published_alone(
         "pipeline_rests": ["compact_lake", "prune_ledger", "sweep_deletions"],
         "compact_lake": [],
         "prune_ledger": [],
-        "sweep_deletions": [],
+        "sweep_deletions": ["erase_on_request"],
+        "erase_on_request": [],
     }
     assert dags["dags"]["marketplace_parity_audit"]["first_run"] == "2026-03-01T07:00:00+00:00"
     assert dags["dags"]["marketplace_maintenance"]["first_run"] == "2026-03-01T05:00:00+00:00"

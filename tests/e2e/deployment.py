@@ -14,6 +14,7 @@ from stack import bigquery
 from stack import settings as stack_settings
 from stack.processes import free_port
 from stack.settings import ROOT, Settings
+from tests.conftest import SHORT_LIVED
 from tests.content import HISTORIES, Content, content
 
 PORTS = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT", "DASHBOARD_PORT")
@@ -37,7 +38,10 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.variables = (
-            {"LOCAL_DIR": str(self.local_dir)} | {name: str(free_port()) for name in PORTS} | self.variables
+            {"LOCAL_DIR": str(self.local_dir)}
+            | {name: str(free_port()) for name in PORTS}
+            | SHORT_LIVED
+            | self.variables
         )
 
     @property

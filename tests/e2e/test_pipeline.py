@@ -229,7 +229,7 @@ def test_audit_and_maintenance_work_beside_what_is_published(deployment: Deploym
     assert differences(content(deployment.settings), story["day 2"]) == {}
     said = run_ledger.of_run(deployment.settings, runs["marketplace_maintenance"])
     assert {entry["step"]: entry["status"] for entry in said} == dict.fromkeys(
-        ("pipeline_rests", "compact_lake", "sweep_deletions", "prune_ledger"), "success"
+        ("pipeline_rests", "compact_lake", "sweep_deletions", "erase_on_request", "prune_ledger"), "success"
     )
 
 
@@ -298,6 +298,7 @@ READ = (
     "how-to/bigquery.md",
     "how-to/airbyte.md",
     "how-to/spark-cluster.md",
+    "how-to/erase-a-person.md",
 )
 CHANGED = (
     "how-to/add-a-mart.md",

@@ -133,7 +133,6 @@ class Landing:
         self._file.close()
         self._file, self._size = None, 0
         self._wait()
-        self._need_staging()
         self._pending = self._converter.submit(self._convert_and_load, path)
 
     def _wait(self) -> None:
@@ -142,6 +141,8 @@ class Landing:
             self._pending = None
 
     def _convert_and_load(self, lines: Path) -> None:
+        # Here, not in the main thread, which a cancellation may leave between the request and the note of it.
+        self._need_staging()
         target = lines.with_suffix(".parquet")
         with parquet.connect() as engine:
             parquet.convert(engine, lines, target, self.stream, self._columns)
@@ -176,8 +177,8 @@ class Landing:
     def _create_temporary(self, name: str, schema: list[bigquery.SchemaField]) -> None:
         table = bigquery.Table(name, schema=schema)
         table.expires = datetime.datetime.now(datetime.UTC) + leftovers.LIFETIME
-        self._client.create_table(table, retry=RETRY)
         self._temporary.append(name)
+        self._client.create_table(table, retry=RETRY)
 
     def _drop_temporary(self) -> None:
         while self._temporary:

@@ -1,0 +1,144 @@
+"""`python -m airbyte.erasure`: forget who a person is, in raw, when they ask for it. Keys, amounts and dates stay: the books need them.
+
+`request USER_ID` notes the request in `ops.erasure_requests`; `run`, which the maintenance DAG calls, empties the person's columns in every raw row of
+theirs, deleted ones included, and goes on doing so for as long as the source sends them again: it says so then, because it is there that they have to go.
+Everything after raw is made of it: a row that was emptied counts as changed, so the next run carries it on; no mart has such a column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+import uuid
+from dataclasses import dataclass
+
+from google.api_core.exceptions import GoogleAPIError, NotFound
+
+from airbyte.deletion_sweep import LIVE, ensure_deleted_at
+from stack import bigquery, settings
+from stack.failures import FINAL
+from stack.settings import Settings
+
+TABLE = "ops.erasure_requests"
+
+
+@dataclass(frozen=True)
+class Personal:
+    """What a raw table knows of a person: whose a row is, by which column, and which columns are about them."""
+
+    table: str
+    person: str
+    columns: tuple[str, ...]
+
+
+PERSONAL = (
+    Personal("users", "id", ("email", "username", "first_name", "last_name")),
+    Personal("orders", "buyer_id", ("shipping_city", "shipping_postal_code")),
+    Personal("reviews", "reviewer_id", ("title", "body")),
+    Personal("event_log", "entity_id", ("event_data",)),
+)
+
+
+class ErasureError(RuntimeError):
+    """The request cannot be taken; the message says why and what to do."""
+
+
+def request(current: Settings, user_id: str, reason: str) -> None:
+    """Note the request; noting it again changes nothing. Raises ErasureError when raw knows no such user."""
+    bq = bigquery.client(current)
+    try:
+        user = str(uuid.UUID(user_id))
+    except ValueError:
+        raise ErasureError(f"{user_id!r} is no user id: give the key of users, a UUID") from None
+    try:
+        known = bigquery.query(bq, "select count(*) as n from raw.users where id = @user", {"user": user})[0]["n"]
+    except NotFound:
+        known = 0
+    if not known:
+        raise ErasureError(
+            f"raw.users has no {user}: look the id up in the source (`select id from users where email = …`)"
+        )
+    bigquery.query(
+        bq,
+        f"create table if not exists {TABLE} (user_id string, requested_at timestamp, reason string, erased_at timestamp,"
+        " erased_rows int64)",
+    )
+    bigquery.query(
+        bq,
+        f"merge into {TABLE} as t using (select @user as user_id, @now as requested_at, @reason as reason) as s"
+        " on t.user_id = s.user_id when not matched then"
+        " insert (user_id, requested_at, reason, erased_rows) values (s.user_id, s.requested_at, s.reason, 0)",
+        {"user": user, "now": datetime.datetime.now(datetime.UTC), "reason": reason},
+    )
+
+
+def run(current: Settings) -> tuple[int, int, int]:
+    """Empty what is asked for. Returns the requests, the rows emptied now, and the people of whom the source sent something again."""
+    bq = bigquery.client(current)
+    try:
+        asked = bigquery.query(bq, f"select user_id, erased_at from {TABLE} order by requested_at, user_id")
+    except NotFound:
+        return 0, 0, 0
+    if not asked:
+        return 0, 0, 0
+    ensure_deleted_at(bq)
+    emptied: dict[str, int] = {}
+    for of in PERSONAL:
+        theirs = (
+            f"{of.person} in (select user_id from {TABLE}) and ({' or '.join(f'{c} is not null' for c in of.columns)})"
+        )
+        found = bigquery.query(
+            bq, f"select {of.person} as user_id, count(*) as n from raw.{of.table} where {theirs} group by 1"
+        )
+        if not found:
+            continue
+        for row in found:
+            emptied[row["user_id"]] = emptied.get(row["user_id"], 0) + row["n"]
+        # A changed row for whoever reads what is new; a deleted one stays deleted.
+        now = "greatest(@now, _airbyte_extracted_at)"
+        bigquery.query(
+            bq,
+            f"update raw.{of.table} set {', '.join(f'{c} = null' for c in of.columns)},"
+            f" _deleted_at = if({LIVE}, _deleted_at, {now}), _airbyte_extracted_at = {now} where {theirs}",
+            {"now": datetime.datetime.now(datetime.UTC)},
+        )
+    for user, rows in emptied.items():
+        bigquery.query(
+            bq,
+            f"update {TABLE} set erased_at = @now, erased_rows = erased_rows + @rows where user_id = @user",
+            {"now": datetime.datetime.now(datetime.UTC), "rows": rows, "user": user},
+        )
+    again = sum(row["erased_at"] is not None and row["user_id"] in emptied for row in asked)
+    return len(asked), sum(emptied.values()), again
+
+
+def main() -> int:
+    """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m airbyte.erasure", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True)
+    asking = steps.add_parser("request", help="note that a person asks to be forgotten")
+    asking.add_argument("user_id", help="the key of the source's table users")
+    asking.add_argument("--reason", default="", help="for example the number of the letter")
+    steps.add_parser("run", help="empty what is noted")
+    arguments = parser.parse_args()
+    current = settings.load()
+    try:
+        if arguments.step == "request":
+            request(current, arguments.user_id, arguments.reason)
+            print(json.dumps({"rows": 1, "reason": f"noted in {TABLE}"}))
+            return 0
+        requests, rows, again = run(current)
+    except (ErasureError, GoogleAPIError) as error:
+        print(f"error: erasure stopped: {' '.join(str(error).split())}", file=sys.stderr)
+        return FINAL if isinstance(error, ErasureError) else 1
+    reason = f"{requests:,} people asked to be forgotten, {rows:,} rows emptied"
+    if again:
+        reason += f"; of {again:,} of them the source sent something again: it has to go there, too"
+    print(json.dumps({"rows": rows, "reason": reason}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Who asks to be forgotten is, everywhere in raw, and stays so; nobody else is touched, and what was deleted stays deleted."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import pytest
+
+from airbyte import erasure
+from stack import bigquery
+from stack.failures import FINAL
+from stack.settings import Settings
+from tests.dbt import raw_tables
+
+ASKS, OTHER = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+LANDED = datetime.datetime(2026, 5, 1, tzinfo=datetime.UTC)
+GONE = {"_airbyte_extracted_at": LANDED, "_deleted_at": LANDED}
+
+
+def person(user: str, **columns: Any) -> dict[str, Any]:
+    named = {"email": f"{user[-1]}@example.org", "username": user[-1], "first_name": "Ada", "last_name": None}
+    return {"id": user, **named, "_airbyte_extracted_at": LANDED, **columns}
+
+
+@pytest.fixture
+def raw(empty_raw: Settings) -> Settings:
+    """Two people, each with an order, a review and an event; one of each of the first one's is deleted."""
+    bq = bigquery.client(empty_raw)
+    bq.delete_table(erasure.TABLE, not_found_ok=True)
+    raw_tables.replace(
+        bq,
+        dict.fromkeys(raw_tables.COLUMNS, ())
+        | {
+            "users": [person(ASKS), person(OTHER)],
+            "orders": [
+                {
+                    "id": f"order of {user[-1]}",
+                    "buyer_id": user,
+                    "shipping_city": "Ulm",
+                    "_airbyte_extracted_at": LANDED,
+                }
+                for user in (ASKS, OTHER)
+            ],
+            "reviews": [
+                {"id": f"{user[-1]}{n}", "reviewer_id": user, "body": "I, Ada", "rating": 5, **deleted}
+                for user in (ASKS, OTHER)
+                for n, deleted in enumerate(({"_airbyte_extracted_at": LANDED}, GONE))
+            ],
+            "event_log": [
+                {"id": n, "entity_id": user, "event_data": json.dumps({"of": user}), "_airbyte_extracted_at": LANDED}
+                for n, user in enumerate((ASKS, OTHER))
+            ],
+        },
+    )
+    return empty_raw
+
+
+def everything(raw: Settings) -> dict[tuple[str, str], dict[str, Any]]:
+    bq = bigquery.client(raw)
+    return {
+        (of.table, str(row["id"])): row
+        for of in erasure.PERSONAL
+        for row in bigquery.query(bq, f"select * from raw.{of.table}")
+    }
+
+
+def test_only_the_persons_columns_are_emptied_and_nobody_elses(raw: Settings) -> None:
+    before = everything(raw)
+    erasure.request(raw, ASKS.upper(), "letter 7")
+    erasure.request(raw, ASKS, "the same letter again")
+    assert erasure.run(raw) == (1, 5, 0)
+    after = everything(raw)
+    changes = {
+        key: {column for column in row if row[column] != before[key][column]}
+        for key, row in after.items()
+        if row != before[key]
+    }
+    assert changes == {
+        ("users", ASKS): {"email", "username", "first_name", "_airbyte_extracted_at"},
+        ("orders", "order of a"): {"shipping_city", "_airbyte_extracted_at"},
+        ("reviews", "a0"): {"body", "_airbyte_extracted_at"},
+        ("reviews", "a1"): {"body", "_airbyte_extracted_at", "_deleted_at"},
+        ("event_log", "0"): {"event_data", "_airbyte_extracted_at"},
+    }
+    bq = bigquery.client(raw)
+    live = bigquery.query(bq, f"select id from raw.reviews where {erasure.LIVE} order by id")
+    assert [row["id"] for row in live] == ["a0", "b0"]
+    (noted,) = bigquery.query(bq, f"select * from {erasure.TABLE}")
+    assert (noted["user_id"], noted["reason"], noted["erased_rows"]) == (ASKS, "letter 7", 5)
+
+
+def test_a_second_run_writes_nothing_and_what_the_source_sends_again_goes_again(raw: Settings) -> None:
+    erasure.request(raw, ASKS, "")
+    erasure.run(raw)
+    emptied = everything(raw)
+    assert erasure.run(raw) == (1, 0, 0)
+    assert everything(raw) == emptied
+    bigquery.query(bigquery.client(raw), "update raw.users set last_name = 'Lovelace' where id = @user", {"user": ASKS})
+    assert erasure.run(raw) == (1, 1, 1)
+    assert everything(raw)["users", ASKS]["last_name"] is None
+
+
+def test_without_a_request_nothing_happens(raw: Settings) -> None:
+    before = everything(raw)
+    assert erasure.run(raw) == (0, 0, 0)
+    assert everything(raw) == before
+
+
+@pytest.mark.parametrize("user", ["' or true --", "", "00000000-0000-4000-8000-00000000000c"])
+def test_a_request_for_nobody_is_refused(
+    raw: Settings, user: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["erasure", "request", user])
+    assert erasure.main() == FINAL
+    assert capsys.readouterr().err.startswith("error: erasure stopped: ")
+    assert erasure.run(raw) == (0, 0, 0)
