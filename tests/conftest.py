@@ -23,16 +23,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-# A JVM that lives for minutes gains nothing from the compiler for hours: half of the CPU time for a file of Spark tests.
-SHORT_LIVED = {"SPARK_DRIVER_JAVA_OPTIONS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
-
-
 @pytest.fixture(scope="session")
 def settings() -> Iterator[Settings]:
     """A deployment of the tests' own: free ports, a folder that goes with the session. Also exported to the environment for subprocesses."""
     local = Path(tempfile.mkdtemp(prefix="marketplace-elt-test-"))
     names = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
-    chosen = {"LOCAL_DIR": str(local)} | {name: str(free_port()) for name in names} | SHORT_LIVED
+    chosen = {"LOCAL_DIR": str(local)} | {name: str(free_port()) for name in names}
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SOURCE_DSN", "AIRBYTE_URL", "AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET", "LAKE_URI"):
             patch.delenv(name, raising=False)

@@ -14,7 +14,6 @@ from stack import bigquery
 from stack import settings as stack_settings
 from stack.processes import free_port
 from stack.settings import ROOT, Settings
-from tests.conftest import SHORT_LIVED
 from tests.content import HISTORIES, Content, content
 
 PORTS = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT", "DASHBOARD_PORT")
@@ -27,6 +26,9 @@ ADDRESSES = (
     "AIRBYTE_CLIENT_SECRET",
     "BIGQUERY_ENDPOINT",
 )
+
+# A driver that lives for a minute gains nothing from the compiler for hours: half of the JVM's CPU time for ten small tests.
+SHORT_LIVED = {"SPARK_DRIVER_JAVA_OPTIONS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
 
 
 @dataclass

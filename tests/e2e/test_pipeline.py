@@ -271,7 +271,7 @@ def test_what_the_runbook_restores_is_what_was_lost(deployment: Deployment, stor
     assert differences(content(deployment.settings), story["day 2"]) == {}
 
 
-def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(
+def test_dbt_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(
     deployment: Deployment, tutorial: Player, story: dict[str, Content], tmp_path: Path
 ) -> None:
     """Also SOURCE_DSN, by the page about it: a second deployment reads the first one's Postgres, read only, as a role of the page's."""
@@ -282,7 +282,7 @@ def test_spark_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turn
     other.replaced["db.example.com:5432"] = f"127.0.0.1:{here['port']}"
     try:
         for section in ("Check it", "Run the pipeline"):
-            other.play(page, section, ENGINE="spark")
+            other.play(page, section, ENGINE="dbt")
         assert differences(content(other.deployment.settings), story["day 2"]) == {}
     finally:
         other.deployment.run("stack", "clean-data")
