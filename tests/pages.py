@@ -205,7 +205,7 @@ class Player:
         finally:
             os.killpg(process.pid, signal.SIGINT)
             try:
-                process.communicate(timeout=60)
+                process.communicate(timeout=300)
             except subprocess.TimeoutExpired:
                 # What does not end must not hold its port for the next block; that it did not end is an error all the same.
                 os.killpg(process.pid, signal.SIGKILL)

@@ -54,7 +54,7 @@ def sync(api: httpx.Client, connection: str) -> dict[str, Any]:
 
 
 def wait(api: httpx.Client, job: int) -> dict[str, Any]:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while (found := api.get(f"/jobs/{job}").json())["status"] not in ENDED:
         assert time.monotonic() < deadline, found
         time.sleep(0.2)
@@ -142,7 +142,7 @@ def test_a_second_sync_waits_for_nobody_and_a_cancelled_one_leaves_nothing(
     with psycopg.connect(airbyte_server.admin_dsn) as lock:
         lock.execute("lock table event_log in access exclusive mode")
         job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while "seller_tier_history: 200 rows committed" not in api.get(f"/jobs/{job}/log").text:
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -181,7 +181,7 @@ def test_a_killed_server_forgets_nothing_and_its_job_is_failed(
     with psycopg.connect(airbyte_server.admin_dsn) as lock:
         lock.execute("lock table event_log in access exclusive mode")
         job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while "payments: 600 rows committed" not in api.get(f"/jobs/{job}/log").text:
             assert time.monotonic() < deadline
             time.sleep(0.2)

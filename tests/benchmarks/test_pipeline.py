@@ -213,7 +213,7 @@ def test_a_running_deployment_is_sampled(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / "run" / "bigquery-emulator.pid").write_text(json.dumps({"pid": service.pid, "created": 1.0}))
         try:
             with pipeline.Sampler(settings.load(), demo.pid, time.monotonic()) as sampler:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 120
                 while len(sampler.samples) < 3 and time.monotonic() < deadline:
                     time.sleep(0.05)
         finally:

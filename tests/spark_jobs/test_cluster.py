@@ -75,7 +75,7 @@ class Cluster:
         )
 
     def _until(self, service: str, line: str, times: int) -> None:
-        log, deadline = self._folder / f"{service}.log", time.monotonic() + 60
+        log, deadline = self._folder / f"{service}.log", time.monotonic() + 300
         while len(re.findall(line, log.read_text())) < times:
             assert time.monotonic() < deadline, f"{service} is not up:\n{log.read_text()[-2000:]}"
             time.sleep(0.2)

@@ -73,7 +73,7 @@ def test_the_emulator_keeps_neither_results_nor_old_versions_for_ever(
     own = stack_settings.load()
     process = emulator_service.process(own)
     process = dataclasses.replace(process, command=[*process.command, "--result-seconds", "1"])
-    process.start(lambda: emulator_service.is_healthy(own), timeout=60)
+    process.start(lambda: emulator_service.is_healthy(own), timeout=240)
     try:
         client = bigquery.client(own)
         bigquery.create_datasets(client, own.bigquery_location)
@@ -94,7 +94,7 @@ def test_the_emulator_keeps_neither_results_nor_old_versions_for_ever(
             client.get_table(answer.destination)
         assert len(list(tmp_path.rglob("versions/*.parquet"))) == 3
         process.stop()
-        process.start(lambda: emulator_service.is_healthy(own), timeout=60)
+        process.start(lambda: emulator_service.is_healthy(own), timeout=240)
         assert len(list(tmp_path.rglob("versions/*.parquet"))) == 1
         assert bigquery.query(client, "select sum(version) as versions, count(*) as n from ops.versions") == [
             {"versions": 200, "n": 100}
@@ -140,7 +140,7 @@ def test_stop_takes_the_children_along_and_nobody_else(tmp_path) -> None:
     process = Process(
         "parent", ["sh", "-c", "sleep 300 & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
     )
-    process.start(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", timeout=10)
+    process.start(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", timeout=60)
     child = int((tmp_path / "child").read_text())
     assert process.stop()
     assert not psutil_alive(child)
