@@ -84,6 +84,9 @@ def run(current: Settings) -> tuple[int, int, int]:
     if not asked:
         return 0, 0, 0
     ensure_deleted_at(bq)
+    now = datetime.datetime.now(datetime.UTC)
+    # A changed row for whoever reads what is new; a deleted one stays deleted.
+    moment = "greatest(@now, _airbyte_extracted_at)"
     emptied: dict[str, int] = {}
     for of in PERSONAL:
         theirs = (
@@ -96,19 +99,17 @@ def run(current: Settings) -> tuple[int, int, int]:
             continue
         for row in found:
             emptied[row["user_id"]] = emptied.get(row["user_id"], 0) + row["n"]
-        # A changed row for whoever reads what is new; a deleted one stays deleted.
-        now = "greatest(@now, _airbyte_extracted_at)"
         bigquery.query(
             bq,
             f"update raw.{of.table} set {', '.join(f'{c} = null' for c in of.columns)},"
-            f" _deleted_at = if({LIVE}, _deleted_at, {now}), _airbyte_extracted_at = {now} where {theirs}",
-            {"now": datetime.datetime.now(datetime.UTC)},
+            f" _deleted_at = if({LIVE}, _deleted_at, {moment}), _airbyte_extracted_at = {moment} where {theirs}",
+            {"now": now},
         )
     for user, rows in emptied.items():
         bigquery.query(
             bq,
             f"update {TABLE} set erased_at = @now, erased_rows = erased_rows + @rows where user_id = @user",
-            {"now": datetime.datetime.now(datetime.UTC), "rows": rows, "user": user},
+            {"now": now, "rows": rows, "user": user},
         )
     again = sum(row["erased_at"] is not None and row["user_id"] in emptied for row in asked)
     return len(asked), sum(emptied.values()), again

@@ -172,6 +172,15 @@ def keep_house(lifetime: float, last_read: LastRead) -> None:
             traceback.print_exc()
 
 
+def import_extensions(home: Path) -> None:
+    """Give DuckDB its extensions, before it is imported: it looks for them under HOME, and would download what it does not find there."""
+    os.environ["HOME"] = str(home)
+    from duckdb_extensions import import_extension
+
+    for extension in ("icu", "avro", "spatial", "ducklake"):
+        import_extension(extension)
+
+
 def main() -> None:
     """Serve REST and gRPC until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -187,14 +196,9 @@ def main() -> None:
 
     # DuckDB tries to import pandas at each value that it is given, and Python looks for it anew each time.
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
-    # DuckDB looks for its extensions under HOME, and would download what it does not find there.
     home = arguments.data_dir / "home"
     home.mkdir(exist_ok=True)
-    os.environ["HOME"] = str(home)
-    from duckdb_extensions import import_extension
-
-    for extension in ("icu", "avro", "spatial", "ducklake"):
-        import_extension(extension)
+    import_extensions(home)
 
     import uvicorn
     from local_bigquery import app

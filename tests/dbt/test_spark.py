@@ -72,7 +72,7 @@ if IN_FULL:
     def test_a_full_refresh_of_a_marketplace_without_a_row(emulator: Settings, spark: SparkSession) -> None:
         raw_tables.replace(bigquery.client(emulator), scenario.nothing())
         expected = build_on_bigquery(emulator, "models")
-        found = build_on_spark(emulator, spark, "models", full_refresh=True)
+        found = build_on_spark(emulator, spark, "build", full_refresh=True)
         # The snapshot keeps the products of before, each closed at the time of the run that missed it.
         assert len(expected.pop(HISTORY)) == len(found.pop(HISTORY)) > 0
         assert {table for table, rows in expected.items() if rows} == {"intermediate.int_fx_rates_daily"}

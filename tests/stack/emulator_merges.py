@@ -1,17 +1,13 @@
 """Print what each MERGE does by the emulator's own function and by this project's, as JSON: run by test_emulator_app.py under the emulator's environment."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
+from stack.emulator_app import import_extensions
+
 folder = Path(sys.argv[1])
-os.environ["HOME"] = str(folder)
-from duckdb_extensions import import_extension  # noqa: E402
-
-for extension in ("icu", "avro", "spatial", "ducklake"):
-    import_extension(extension)
-
+import_extensions(folder)
 from local_bigquery.engine import database  # noqa: E402
 from local_bigquery.errors import BigQueryError  # noqa: E402
 from local_bigquery.jobs import merge, query  # noqa: E402

@@ -1,17 +1,13 @@
 """Print what the emulator's own look-ups and this project's say of the same datasets, as JSON: run by test_emulator_app.py under the emulator's environment."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
+from stack.emulator_app import import_extensions
+
 folder = Path(sys.argv[1])
-os.environ["HOME"] = str(folder)
-from duckdb_extensions import import_extension  # noqa: E402
-
-for extension in ("icu", "avro", "spatial", "ducklake"):
-    import_extension(extension)
-
+import_extensions(folder)
 import duckdb  # noqa: E402
 from local_bigquery.catalog import datasets, tables  # noqa: E402
 from local_bigquery.engine import database  # noqa: E402

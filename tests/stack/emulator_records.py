@@ -1,19 +1,15 @@
 """Print what the emulator's tables and this project's memory say of the same records, as JSON: run by test_emulator_app.py under the emulator's environment."""
 
 import json
-import os
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from stack.emulator_app import import_extensions
+
 folder = Path(sys.argv[1])
-os.environ["HOME"] = str(folder)
-from duckdb_extensions import import_extension  # noqa: E402
-
-for extension in ("icu", "avro", "spatial", "ducklake"):
-    import_extension(extension)
-
+import_extensions(folder)
 from local_bigquery.catalog import metadata, row_access  # noqa: E402
 from local_bigquery.jobs import runner, store  # noqa: E402
 from local_bigquery.models import Dataset, JobConfiguration, RowAccessPolicy, Table  # noqa: E402
@@ -54,6 +50,8 @@ def act(chance):
         metadata.save(model.model_validate({"description": f"no. {chance.random()}", "labels": {"né": "1"}}), *key)
     else:
         metadata.delete(model, *key[: chance.randint(1, len(key))])
+    # Others may be deleting it just now.
+    metadata.load(model, *key)
 
 
 chance = random.Random(7)
