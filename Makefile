@@ -36,9 +36,9 @@ test: install ## every test, the whole pipeline included
 	@python3 stack/bootstrap.py --also docs
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-faults: install ## the fault tests in full: 60 syncs under concurrent writers, 40 kills, 600 histories of both engines and of incremental dbt, dbt on Spark in full, every fault of every task
+faults: install ## the fault tests in full: 60 syncs under concurrent writers, 40 kills, 600 histories of both engines and of incremental dbt, dbt on Spark in full, a foreign source's business day, every fault of every task
 	@FAULT_SYNCS=$${FAULT_SYNCS:-60} FAULT_KILLS=$${FAULT_KILLS:-40} FAULT_HISTORIES=$${FAULT_HISTORIES:-600} FAULT_TASKS=$${FAULT_TASKS:-all} \
-	  $(PY) -m pytest tests/airbyte/faults tests/spark_jobs/test_interleavings.py tests/dbt/test_incremental.py tests/dbt/test_spark.py tests/e2e/faults -s $(PYTEST_ARGS)
+	  $(PY) -m pytest tests/airbyte/faults tests/spark_jobs/test_interleavings.py tests/dbt/test_incremental.py tests/dbt/test_spark.py tests/e2e/test_foreign_source.py tests/e2e/faults -s $(PYTEST_ARGS)
 
 mutants: install ## plant mistakes in the dbt project: a test must notice each (MUTANTS="--only ID --jobs 2")
 	@$(PY) -m tests.dbt.mutation $(MUTANTS)

@@ -384,7 +384,7 @@ def test_the_projects_pages_know_every_table_and_its_columns(emulator: Settings)
 @pytest.mark.usefixtures("first_run")
 def test_a_second_run_without_change_changes_nothing(emulator: Settings) -> None:
     before = content(emulator, LAYERS, with_landing=True)
-    run(emulator, "build")
+    run(emulator, "models")
     assert differences(before, content(emulator, LAYERS, with_landing=True)) == {}
 
 
@@ -484,7 +484,7 @@ class TestSecondSync:
 @pytest.mark.usefixtures("second_run")
 def test_a_full_refresh_makes_the_same_tables(emulator: Settings) -> None:
     before = content(emulator, LAYERS, with_landing=True)
-    run(emulator, "build", full_refresh=True)
+    run(emulator, "models", full_refresh=True)
     assert differences(before, content(emulator, LAYERS, with_landing=True)) == {}
 
 

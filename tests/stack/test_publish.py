@@ -126,13 +126,13 @@ def test_a_warehouse_killed_while_it_publishes_has_one_run_or_the_other(warehous
     build(warehouse, 1, ROWS)
     publish.publish(warehouse)
     build(warehouse, 2, ROWS)
+    bq = bigquery.client(warehouse)
+    marts: list[google.Table] = [bq.get_table(f"{NEXT}.{mart}") for mart in MARTS]
     process = emulator_service.process(warehouse).running()
     assert process is not None
     killer = threading.Timer(after, process.kill)
     killer.start()
     try:
-        bq = bigquery.client(warehouse)
-        marts: list[google.Table] = [bq.get_table(f"{NEXT}.{mart}") for mart in MARTS]
         bigquery.query(bq, publish.transaction(marts))
     except Exception as error:
         print(f"killed meanwhile: {type(error).__name__}")
