@@ -30,7 +30,9 @@ def deployment(services: Sequence[Any]) -> Iterator[Settings]:
     """Some of the stack's services, started in this order on free ports, in a folder that goes at the end."""
     folder = Path(tempfile.mkdtemp(prefix="marketplace-elt-benchmark-"))
     names = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
-    os.environ |= {"LOCAL_DIR": str(folder)} | {name: str(free_port()) for name in names}
+    os.environ |= {"LOCAL_DIR": str(folder), "OPENLINEAGE_DISABLED": "true"} | {
+        name: str(free_port()) for name in names
+    }
     for name in ("SOURCE_DSN", "AIRBYTE_URL", "AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET", "LAKE_URI"):
         os.environ.pop(name, None)
     current = settings.load()

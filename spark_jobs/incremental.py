@@ -6,8 +6,9 @@ a thread of its own, one table after the other, while the next one is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
@@ -16,9 +17,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.lake import Lake, Position, TableState
-from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress
+from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress, Step
 from spark_jobs.tables import SPARK_TYPES, RawTable, ResultTable
 from spark_jobs.warehouse import IS_DELETED, RawState, Warehouse
+from stack import lineage
 
 # From a change feed of a source table to the keys of a result that it touches.
 Touched = Callable[[DataFrame], DataFrame]
@@ -87,6 +89,7 @@ class Job:
         self._name = name
         self._before: Mapping[str, TableState] = run.lake.state(name)
         self._now: dict[str, TableState] = {}
+        self._made_of: dict[str, tuple[str, ...]] = {}
         self._published_whole: set[str] = set()
         self._publishes: list[Future[None]] = []
 
@@ -97,13 +100,14 @@ class Job:
         other rows than raw (raw was loaded anew, or rows left it) is read again whole.
         """
         name, rows = table.lake_name, 0
-        with self._run.progress.step(f"raw.{table.name}", READ) as step:
+        raw = self._run.warehouse.lineage(f"raw.{table.name}")
+        with self._step(f"raw.{table.name}", READ, [raw], self._in_lake(name)) as step:
             kept = not self._run.full_refresh and self._lake.holds(name, list(table.columns))
             if kept:
                 after = self._known(name).landed_until
-                raw = self._run.warehouse.raw_state(table, after)
-                rows = self._load(table, raw, after, whole=False)
-                kept = self._known(name).rows == raw.rows
+                state = self._run.warehouse.raw_state(table, after)
+                rows = self._load(table, state, after, whole=False)
+                kept = self._known(name).rows == state.rows
                 step.note = "" if kept else "the mirror differed from raw and is made anew"
             if not kept:
                 rows += self._load(table, self._run.warehouse.raw_state(table, None), None, whole=True)
@@ -120,6 +124,7 @@ class Job:
             result: the table to bring up to date.
             touched: by source table, how its change feed touches keys (`result.scope` columns) of the result.
         """
+        self._made_of[result.name] = tuple(touched)
         known = all(self._continues(name) for name in touched)
         if self._run.full_refresh or not known or not self._lake.holds(result.lake_name, list(result.columns)):
             return Scope(everything=True)
@@ -136,7 +141,8 @@ class Job:
     def store(self, result: ResultTable, compute: Callable[[], DataFrame], scope: Scope) -> None:
         """Make the lake's `result` hold exactly the rows that `compute` returns within `scope`, in one commit."""
         name = result.lake_name
-        with self._run.progress.step(result.name, CHANGED) as step:
+        sources = [self._in_lake(source) for source in self._made_of.get(result.name, ())]
+        with self._step(result.name, CHANGED, sources, self._in_lake(name)) as step:
             if scope.everything:
                 self._lake.overwrite(name, compute(), result.constraints)
                 self._now[name] = self._lake.inspect(name)
@@ -164,7 +170,8 @@ class Job:
 
     def _publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         warehouse, name = self._run.warehouse, result.lake_name
-        with self._run.progress.step(result.name, PUBLISHED) as step:
+        published = warehouse.lineage(f"intermediate.{result.name}")
+        with self._step(result.name, PUBLISHED, [self._in_lake(name)], published) as step:
             read_until = self._known(watermark_of.lake_name).landed_until or datetime.now(UTC)
             if warehouse.rows(result) is None:
                 staged = self._lake.staged_whole(name, self._known(name).position)
@@ -188,6 +195,18 @@ class Job:
             publish.result()
         if dict(self._before) != self._now:
             self._lake.save_state(self._name, self._now)
+
+    @contextmanager
+    def _step(self, table: str, kind: str, inputs: list[lineage.Table], output: lineage.Table) -> Iterator[Step]:
+        """One step, timed and printed, and told as lineage."""
+        settings = self._run.warehouse.settings
+        job = f"spark.{self._name}.{kind.removeprefix('rows_')}.{table}"
+        with lineage.told(settings, job, "SPARK", inputs, output) as told, self._run.progress.step(table, kind) as step:
+            yield step
+            told.rows = step.rows
+
+    def _in_lake(self, name: str) -> lineage.Table:
+        return lineage.lake_table(self._lake.uri(name))
 
     def _publish_changes(self, result: ResultTable, read_until: datetime) -> int:
         if self._before[result.lake_name].position == self._known(result.lake_name).position:

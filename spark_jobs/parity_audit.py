@@ -17,12 +17,18 @@ from spark_jobs.lake import Lake
 from spark_jobs.progress import Progress
 from spark_jobs.session import open_session
 from spark_jobs.warehouse import Warehouse
+from stack import lineage
 from stack import settings as stack_settings
 from stack.parity_audit import SPARK_DATASET, lake_uri
 
 
 class WarehouseBeside(Warehouse):
     """Reads raw like any job; what a job publishes goes into the audit's dataset, and what it asks of `intermediate` is answered from there."""
+
+    def lineage(self, name: str) -> lineage.Table:
+        """As a publish finds it."""
+        dataset, _, table = name.partition(".")
+        return super().lineage(f"{_beside(dataset)}.{table}")
 
     def _table(self, dataset: str, name: str) -> bigquery.Table | None:
         return super()._table(_beside(dataset), name)

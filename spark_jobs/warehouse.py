@@ -19,6 +19,7 @@ from pyarrow import fs
 from spark_jobs.errors import JobError
 from spark_jobs.tables import DELETED_AT, EXTRACTED_AT, RAW_EXTRACTED_AT, RawTable, ResultTable
 from stack import bigquery as stack_bigquery
+from stack import lineage
 from stack.bigquery import RETRY
 from stack.settings import Settings
 
@@ -73,8 +74,12 @@ class Warehouse:
 
     def __init__(self, settings: Settings) -> None:
         """No connection is made yet."""
-        self._settings = settings
+        self.settings = settings
         self._client = stack_bigquery.client(settings)
+
+    def lineage(self, name: str) -> lineage.Table:
+        """dataset.table, as lineage names it."""
+        return lineage.warehouse_table(self.settings.bigquery_project, name)
 
     def check(self) -> None:
         """Fail now, and not after the session's start, when the warehouse does not answer."""
@@ -119,11 +124,11 @@ class Warehouse:
         """
         if state.fresh == 0:
             return 0
-        client = stack_bigquery.storage_client(self._settings.bigquery_storage_endpoint)
+        client = stack_bigquery.storage_client(self.settings.bigquery_storage_endpoint)
         limits = [f"{EXTRACTED_AT} <= {_timestamp(state.landed_until)}"] if state.landed_until else []
         limits += [f"{EXTRACTED_AT} > {_timestamp(after)}"] if after else []
         columns = {name: type_ for name, type_ in table.columns.items() if name != DELETED_AT or state.has_deleted_at}
-        project = f"projects/{self._settings.bigquery_project}"
+        project = f"projects/{self.settings.bigquery_project}"
         session = client.create_read_session(
             parent=project,
             read_session=types.ReadSession(
@@ -195,7 +200,7 @@ class Warehouse:
             return None
 
     def _name(self, dataset: str, table: str) -> str:
-        return _quoted(f"{self._settings.bigquery_project}.{dataset}.{table}")
+        return _quoted(f"{self.settings.bigquery_project}.{dataset}.{table}")
 
     @contextmanager
     def _loaded(self, table: ResultTable, staged: Staged) -> Iterator[str]:
@@ -203,7 +208,7 @@ class Warehouse:
         name = f"{table.name}__spark_{uuid.uuid4().hex[:12]}"
         types_ = {**table.columns, IS_DELETED: "BOOL"}
         temporary = bigquery.Table(
-            f"{self._settings.bigquery_project}.intermediate.{name}",
+            f"{self.settings.bigquery_project}.intermediate.{name}",
             [bigquery.SchemaField(column, type_) for column, type_ in types_.items()],
         )
         # A killed run cannot drop it.
@@ -215,7 +220,7 @@ class Warehouse:
                 schema=[field for field in temporary.schema if field.name in staged.columns],
                 write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
             )
-            if staged.files and staged.uri.startswith("gs://") and not self._settings.is_emulator:
+            if staged.files and staged.uri.startswith("gs://") and not self.settings.is_emulator:
                 uris = [f"{staged.uri}/{file}" for file in staged.files]
                 self._client.load_table_from_uri(uris, temporary, job_config=config, retry=RETRY).result()
             else:

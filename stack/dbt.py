@@ -9,15 +9,16 @@ The layers are the selectors of dbt/selectors.yml. dbt's own output goes to stde
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stack import failures, settings
+from stack import failures, lineage, settings
 from stack.settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -132,7 +133,41 @@ def _conclude(current: Settings, answer: dbtRunnerResult, step: str, target: str
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
     print(json.dumps(report))
+    if target in TARGETS:
+        lineage.tell(current, _lineage(current, results, step, target))
     return 0 if answer.success else _exit_status(*(result.message or "" for result in bad))
+
+
+def _lineage(current: Settings, results: list[Any], step: str, target: str) -> Iterator[lineage.Step]:
+    """What each model, seed and snapshot was made of; and all tests of the step, as one."""
+    manifest = json.loads((_folder(current, target) / "target" / "manifest.json").read_text())
+    nodes = manifest["nodes"] | manifest["sources"]
+
+    def tables(ids: Sequence[str]) -> list[lineage.Table]:
+        found = [nodes[id_] for id_ in ids if id_ in nodes and nodes[id_].get("relation_name")]
+        names = [f"{node['schema']}.{node.get('identifier') or node['alias']}" for node in found]
+        if target == "bigquery":
+            return [lineage.warehouse_table(current.bigquery_project, name) for name in names]
+        from spark_jobs.databases import folder
+
+        return [lineage.lake_table(f"{current.lake_uri}/{folder(name.replace('.', '/'))}") for name in names]
+
+    checks = dict[lineage.Table, dict[str, bool]]()
+    for result in results:
+        node, status = result.node, str(result.status)
+        sources = tables(result.node.depends_on_nodes)
+        executed = next((timing for timing in result.timing if timing.name == "execute"), None)
+        if node.resource_type == "test" and sources and status != "skipped":
+            checks.setdefault(sources[0], {})[node.name] = status not in BAD
+        if node.resource_type in ("model", "seed", "snapshot") and executed:
+            begun, ended = (at.replace(tzinfo=datetime.UTC) for at in (executed.started_at, executed.completed_at))
+            rows = (result.adapter_response or {}).get("rows_affected")
+            error = result.message if status in BAD else None
+            made = tables([node.unique_id])
+            yield lineage.Step(f"dbt.{node.name}", sources, made, "DBT", begun, ended, rows, error)
+    if checks:
+        now = lineage.now()
+        yield lineage.Step(f"dbt.{step}.tests", list(checks), [], "DBT", now, now, checks=checks)
 
 
 def _exit_status(*messages: str) -> int:
@@ -173,9 +208,13 @@ def write_docs(current: Settings) -> Path:
 
 
 def run_on_spark(
-    current: Settings, spark: SparkSession, steps: Sequence[str] = ("build", "unit-tests"), full_refresh: bool = False
+    current: Settings,
+    spark: SparkSession,
+    steps: Sequence[str] = ("build", "unit-tests"),
+    full_refresh: bool = False,
+    select: Sequence[str] = (),
 ) -> int:
-    """Mirror raw into the lake, then run the steps there, in the open session `spark`; its views live as long as it does.
+    """Mirror raw into the lake, then run the steps there, in the open session `spark`; its views live as long as it does. `select` as in `run`.
 
     Returns as `run`. Raises what `spark_jobs.command.reason` explains when raw cannot be mirrored.
     """
@@ -188,7 +227,7 @@ def run_on_spark(
     with Lake(spark, current.lake_uri) as lake:
         Run(lake, Warehouse(current), Progress(), full_refresh).carry_out([mirror_raw.update])
         databases.register(lake)
-        return max(run(current, step, full_refresh, "spark") for step in steps)
+        return max(run(current, step, full_refresh, "spark", select=select) for step in steps)
 
 
 def _open_and_run_on_spark(current: Settings, full_refresh: bool) -> int:

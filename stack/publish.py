@@ -8,13 +8,14 @@ BigQuery allows no DDL in a transaction: a mart that is new is there, empty, jus
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery as google
 
-from stack import bigquery, settings
+from stack import bigquery, lineage, settings
 from stack.bigquery import RETRY
 from stack.settings import MARTS_NEXT as NEXT
 from stack.settings import Settings
@@ -34,6 +35,7 @@ def publish(current: Settings) -> dict[str, int]:
     marts = _marts(bq)
     if not marts:
         raise NothingToPublish(f"{NEXT} has no table: `python -m stack.dbt --marts-dataset {NEXT} marts` builds them")
+    begun = lineage.now()
     bigquery.create_dataset(bq, PUBLISHED, current.bigquery_location)
     in_transaction = [mart for mart in marts if _is_ready(bq, mart)]
     if in_transaction:
@@ -41,7 +43,14 @@ def publish(current: Settings) -> dict[str, int]:
     counts = " union all ".join(
         f"select '{mart.table_id}' as mart, count(*) as n from {PUBLISHED}.`{mart.table_id}`" for mart in marts
     )
-    return {row["mart"]: row["n"] for row in bigquery.query(bq, counts)}
+    rows = {row["mart"]: row["n"] for row in bigquery.query(bq, counts)}
+    lineage.tell(current, [_told(bq.project, mart, n, begun) for mart, n in rows.items()])
+    return rows
+
+
+def _told(project: str, mart: str, rows: int, begun: datetime.datetime) -> lineage.Step:
+    aside, shown = (lineage.warehouse_table(project, f"{dataset}.{mart}") for dataset in (NEXT, PUBLISHED))
+    return lineage.Step(f"publish.{mart}", [aside], [shown], "BIGQUERY", begun, lineage.now(), rows)
 
 
 def transaction(marts: list[google.Table]) -> str:

@@ -24,12 +24,13 @@ import pyarrow.parquet as pq
 from google.api_core.exceptions import GoogleAPIError
 from google.cloud import bigquery
 
-from stack import settings
+from stack import lineage, settings
 from stack.bigquery import RETRY, client, create_datasets, query
 
 TABLE = "raw.ecb_fx_rates"
 STAGING = "raw._airbyte_tmp_ecb_fx_rates"
 LOAD_SECONDS = 300
+PUBLISHED_BY_ECB = lineage.Table("https://www.ecb.europa.eu", "stats/eurofxref/eurofxref-hist.zip")
 SCHEMA = [
     bigquery.SchemaField("rate_date", "DATE", mode="REQUIRED"),
     bigquery.SchemaField("currency", "STRING", mode="REQUIRED"),
@@ -128,7 +129,9 @@ def main() -> int:
     bq = client(current)
     try:
         create_datasets(bq, current.bigquery_location)
-        rows = load(bq)
+        landed = lineage.warehouse_table(current.bigquery_project, TABLE)
+        with lineage.told(current, "airbyte.ecb_fx_rates", "AIRBYTE", [PUBLISHED_BY_ECB], landed) as step:
+            step.rows = rows = load(bq)
     except (GoogleAPIError, OSError, ValueError) as error:
         print(f"error: the ECB rates were not loaded: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -28,6 +28,7 @@ from airbyte.connectors.protocol import RecordRun, blocks, lines_of
 from airbyte.server import catalog, drift, programs, secret_fields
 from airbyte.server.counts import COMPLETE, FAILED, Counts
 from airbyte.server.store import CONNECTION, DESTINATION, REFRESH, SOURCE, Store
+from stack import lineage, settings
 
 Json = dict[str, Any]
 # Larger pipes: fewer switches between the programs at either end. The most that Linux gives an unprivileged process.
@@ -48,6 +49,9 @@ class Job:
         self._folder = folder / str(job_id)
         self._counts = Counts()
         self._failures: list[str] = []
+        # How the streams' lineage is named, once that is known: by stream, from where to where.
+        self._lineage: dict[str, tuple[lineage.Table, lineage.Table]] = {}
+        self._name = ""
         self._secrets: list[str] = []
         self._reported = 0.0
 
@@ -71,6 +75,20 @@ class Job:
         self._log(f"{status}: {counts.rows:,} rows, {counts.bytes:,} bytes in {seconds:.1f} s, {rate}")
         self._report(status=status, message=self._hidden("; ".join(self._failures)))
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._tell(seconds)
+
+    def _tell(self, seconds: float) -> None:
+        """The lineage of each stream that ended, well or not."""
+        ended = lineage.now()
+        steps = []
+        for name, (read, landed) in self._lineage.items():
+            count = self._counts.of(name)
+            if count.status in (COMPLETE, FAILED):
+                begun = ended - datetime.timedelta(seconds=seconds)
+                error = None if count.status == COMPLETE else self._hidden("; ".join(self._failures))
+                job = f"airbyte.{self._name}.{name}"
+                steps.append(lineage.Step(job, [read], [landed], "AIRBYTE", begun, ended, count.rows, error))
+        lineage.tell(settings.load(), steps)
 
     def _sync(self) -> None:
         job = self._store.job(self._id)
@@ -107,8 +125,15 @@ class Job:
         self._store.update(CONNECTION, connection["id"], remembered)
         if not configured["streams"]:
             return
+        self._name = connection["name"]
+        place, landing = source["configuration"], destination["configuration"]
         for stream in configured["streams"]:
-            self._counts.of(stream["stream"]["name"])
+            name, schema = stream["stream"]["name"], stream["stream"].get("namespace") or "public"
+            self._counts.of(name)
+            self._lineage[name] = (
+                lineage.source_table(place["host"], place["port"], place["database"], schema, name),
+                lineage.warehouse_table(landing["project_id"], f"{landing['dataset_id']}.{name}"),
+            )
         with (
             programs.files(self._folder, config=source["configuration"], catalog=configured, state=states) as read,
             programs.files(self._folder, config=destination["configuration"], catalog=configured) as write,

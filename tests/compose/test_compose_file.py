@@ -77,7 +77,7 @@ class TestEveryService:
             assert mount.split(":")[0] in FILE["volumes"], mount
 
     def test_takes_its_settings_by_the_names_of_the_settings(self, name: str) -> None:
-        known = NAMES | (OF_POSTGRES if SERVICES[name]["user"] == "postgres" else set())
+        known = NAMES | {"OPENLINEAGE_URL"} | (OF_POSTGRES if SERVICES[name]["user"] == "postgres" else set())
         assert environment(name).keys() <= known
 
     def test_has_no_secret_written_down(self, name: str) -> None:

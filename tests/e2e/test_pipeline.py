@@ -23,7 +23,7 @@ import psutil
 import psycopg
 import pytest
 
-from stack import airflow, bigquery
+from stack import airflow, bigquery, lineage
 from stack import ledger as run_ledger
 from stack.__main__ import SERVICES
 from stack.settings import ROOT
@@ -148,6 +148,21 @@ def test_after_a_changed_row_and_a_day_spark_changes_only_what_they_touched(
     assert traps.orders_of(orders["only left"] + orders["only right"]) <= traps.touched_orders(ledger(deployment))
     compared = demand_that_traps_are_found_exactly(deployment)
     assert [trap.name for trap in compared if not trap.planted] == []
+
+
+def test_the_lineage_of_a_mart_goes_through_the_lake_to_the_source(deployment: Deployment) -> None:
+    made = lineage.recorded(deployment.local_dir)
+    upstream = "\n".join(lineage.tree(made, "marts.fct_orders", upstream=True))
+    for step in (
+        r"marts\.fct_orders  \[publish\.fct_orders, ",
+        r"  marts_next\.fct_orders  \[dbt\.fct_orders, ",
+        r"  intermediate\.int_orders_usd  \[spark\.currency_normalization\.published\.int_orders_usd, ",
+        r"  file:/.*/lake/raw/orders  \[spark\.currency_normalization\.read\.raw\.orders, ",
+        r"  raw\.orders  \[airbyte\..*\.orders, ",
+        r"  raw\.ecb_fx_rates  \[airbyte\.ecb_fx_rates, ",
+        r"  postgres://127\.0\.0\.1:\d+/marketplace\.public\.orders$",
+    ):
+        assert re.search(step, upstream, re.MULTILINE), f"{step} is not in\n{upstream}"
 
 
 def test_the_dashboard_shows_the_changed_row(tutorial: Player) -> None:
@@ -299,6 +314,7 @@ READ = (
     "how-to/airbyte.md",
     "how-to/spark-cluster.md",
     "how-to/erase-a-person.md",
+    "how-to/lineage.md",
 )
 CHANGED = (
     "how-to/add-a-mart.md",

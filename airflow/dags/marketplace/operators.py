@@ -12,6 +12,7 @@ from airflow.sdk import Asset, Param, TriggerRule, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from marketplace.notifications import EngineFailed, FailureNotifier, record_success
+from stack import lineage
 from stack.airflow import DAG_ID
 from stack.failures import is_final, own_failure
 from stack.settings import MARTS_NEXT, ROOT, load
@@ -65,7 +66,14 @@ def spark_submit(task_id: str, job: str, **kwargs: Any) -> SparkSubmitOperator:
 
 
 def _spark(job: str) -> dict[str, Any]:
-    variables = {"PYSPARK_PYTHON": str(PYTHON), "PYTHONPATH": str(ROOT)}
+    variables = {
+        "PYSPARK_PYTHON": str(PYTHON),
+        "PYTHONPATH": str(ROOT),
+        # As a Bash task's programs have them by themselves.
+        lineage.DAG_ID: "{{ dag.dag_id }}",
+        lineage.RUN_ID: "{{ run_id }}",
+        lineage.TASK_ID: "{{ task.task_id }}",
+    }
     if load().spark_master.startswith("local"):
         # Loopback whatever the machine's name resolves to. The workers of a cluster have to find the driver.
         variables["SPARK_LOCAL_IP"] = "127.0.0.1"
