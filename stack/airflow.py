@@ -29,6 +29,8 @@ AIRFLOW = ROOT / ".venv" / "airflow" / "bin" / "airflow"
 # What Airflow takes.
 NOTE_CHARACTERS = 1000
 RUNNING = ("queued", "running")
+# How long one call waits, and how often a question is asked.
+ANSWER_SECONDS, QUESTIONS = 30.0, 5
 
 
 def _home(settings: Settings) -> Path:
@@ -157,6 +159,10 @@ def stop(settings: Settings) -> bool:
     return process(settings).stop()
 
 
+class NoAnswer(StackError):
+    """Airflow had none in time, or was in trouble itself."""
+
+
 class Api:
     """The few calls of Airflow's REST API that a run needs. Errors are StackError with Airflow's own reason."""
 
@@ -168,17 +174,29 @@ class Api:
         self._headers["Authorization"] = f"Bearer {self._call('POST', '/auth/token', login)['access_token']}"
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
+        """A question is asked again when no answer came in time, or one of the server's own trouble: a busy machine has either now and then."""
+        for _ in range(QUESTIONS - 1 if method == "GET" else 0):
+            try:
+                return self._call_once(method, path, body)
+            except NoAnswer:
+                time.sleep(1)
+        return self._call_once(method, path, body)
+
+    def _call_once(self, method: str, path: str, body: Any) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self._url}{path}", data, self._headers, method=method)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise StackError(
+            kind = NoAnswer if error.code >= 500 else StackError
+            raise kind(
                 f"Airflow: {method} {path}: {error.code} {error.read().decode(errors='replace')[:300]}"
             ) from None
-        except (OSError, urllib.error.URLError) as error:
-            raise StackError(f"Airflow does not answer at {self._url}: {error}") from None
+        except OSError as error:
+            is_late = isinstance(getattr(error, "reason", error), TimeoutError)
+            kind = NoAnswer if is_late else StackError
+            raise kind(f"Airflow does not answer at {self._url}: {error}") from None
 
     def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
         """Wait until the DAG is parsed, and unpause it. Raises StackError with the import error when it cannot be parsed."""

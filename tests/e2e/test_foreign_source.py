@@ -1,4 +1,4 @@
-"""A database that the generator never saw: SOURCE_SQL from its first day on.
+"""A database that the generator never saw: SOURCE_SQL on its first day, and SOURCE_DSN by the page about it (docs/how-to/your-postgres.md).
 
 The tests of this module are the steps of one story and run in order on one deployment. `make faults` adds a business day.
 """
@@ -18,6 +18,7 @@ from stack import bigquery
 from stack.settings import ROOT
 from tests.content import content, differences
 from tests.e2e.deployment import Deployment
+from tests.pages import Player, sections
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 HERE = Path(__file__).resolve().parent
@@ -48,11 +49,25 @@ def test_a_marketplace_without_a_sale_passes_every_gate(deployment: Deployment, 
     assert dict(counted[0]) == {"users": 2, "orders": 0}
 
 
-def test_its_first_sales_arrive_to_the_cent(deployment: Deployment) -> None:
+@pytest.fixture(scope="module")
+def reader(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
+    """Another deployment, to which the first one's Postgres is somebody else's."""
+    made = Deployment(tmp_path_factory.mktemp("reader"))
+    port = psycopg.conninfo.conninfo_to_dict(deployment.settings.source_dsn)["port"]
+    yield Player(made, replaced={"db.example.com:5432": f"127.0.0.1:{port}"})
+    made.run("stack", "clean-data")
+
+
+def test_its_first_sales_arrive_to_the_cent_in_a_warehouse_that_only_reads_it(
+    deployment: Deployment, reader: Player
+) -> None:
     with psycopg.connect(deployment.settings.admin_dsn) as owner:
         owner.execute((HERE / "foreign" / "20_grown.sql").read_bytes())
-    deployment.demo("--engine", "dbt")
-    bq = bigquery.client(deployment.settings)
+    page, (make_a_reader, *rest) = "how-to/your-postgres.md", sections("how-to/your-postgres.md")
+    Player(deployment).play(page, make_a_reader)
+    for section in rest:
+        reader.play(page, section, ENGINE="dbt")
+    bq = bigquery.client(reader.deployment.settings)
     orders = bigquery.query(
         bq,
         "select o.order_number, o.total_amount_usd, u.fx_rate_date from marts.fct_orders as o "
@@ -69,19 +84,14 @@ def test_its_first_sales_arrive_to_the_cent(deployment: Deployment) -> None:
         bq, "select reconciliation_status as status from marts.fct_payment_reconciliation order by order_id"
     )
     assert [row["status"] for row in reconciled] == ["matched", "no_payment", "no_payment"]
-    demand_what_dbt_alone_makes(deployment)
-
-
-def demand_what_dbt_alone_makes(deployment: Deployment) -> None:
-    """Both engines by turns here; dbt alone, from all of raw, aside."""
-    by_turns = content(deployment.settings)
-    assert differences(by_turns, deployment.rebuilt()) == {}
 
 
 if "FAULT_HISTORIES" in os.environ:
 
     def test_a_business_day_and_the_other_engine(deployment: Deployment) -> None:
+        """Spark upon what it made of nothing; dbt alone, from all of raw, aside."""
         day = deployment.run("source.day")
         assert day.returncode == 0, day.stderr
         deployment.demo("--engine", "spark")
-        demand_what_dbt_alone_makes(deployment)
+        by_spark = content(deployment.settings)
+        assert differences(by_spark, deployment.rebuilt()) == {}

@@ -1,4 +1,4 @@
-"""The whole pipeline as a user runs it: both engines, repeated, after business days, and from somebody else's Postgres.
+"""The whole pipeline as a user runs it: both engines, repeated, and after business days.
 
 The tests of this module are the steps of one story and run in order on one deployment. The documentation's pages are part of it: what they tell
 the reader to do is what is done here (tests/pages.py), and at the end no block of them is left.
@@ -17,10 +17,8 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 
 from stack import airflow, bigquery, lineage
@@ -36,7 +34,10 @@ from tests.pages import DOCS, Player, blocks, checkout, sections
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 SCALE = "0.05"
 # The blocks of the pages that other files of tests play, by the heading above them.
-PLAYED_ELSEWHERE = {("how-to/spark-cluster.md", "Standalone")}
+YOUR_POSTGRES = "how-to/your-postgres.md"
+PLAYED_ELSEWHERE = {("how-to/spark-cluster.md", "Standalone")} | {
+    (YOUR_POSTGRES, name) for name in sections(YOUR_POSTGRES)
+}
 
 
 @pytest.fixture(scope="module")
@@ -284,23 +285,6 @@ def test_what_the_runbook_restores_is_what_was_lost(deployment: Deployment, stor
     done = deployment.run(program, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert differences(content(deployment.settings), story["day 2"]) == {}
-
-
-def test_dbt_alone_from_scratch_gives_the_same_rows_as_the_two_engines_by_turns(
-    deployment: Deployment, tutorial: Player, story: dict[str, Content], tmp_path: Path
-) -> None:
-    """Also SOURCE_DSN, by the page about it: a second deployment reads the first one's Postgres, read only, as a role of the page's."""
-    page = "how-to/your-postgres.md"
-    tutorial.play(page, "Make a reader")
-    here = psycopg.conninfo.conninfo_to_dict(deployment.settings.source_dsn)
-    other = Player(Deployment(tmp_path / "fresh"), played=tutorial.played)
-    other.replaced["db.example.com:5432"] = f"127.0.0.1:{here['port']}"
-    try:
-        for section in ("Check it", "Run the pipeline"):
-            other.play(page, section, ENGINE="dbt")
-        assert differences(content(other.deployment.settings), story["day 2"]) == {}
-    finally:
-        other.deployment.run("stack", "clean-data")
 
 
 # --- the pages --------------------------------------------------------------------------------------------------------------------------
