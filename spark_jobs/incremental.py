@@ -100,7 +100,7 @@ class Job:
         other rows than raw (raw was loaded anew, or rows left it) is read again whole.
         """
         name, rows = table.lake_name, 0
-        raw = self._run.warehouse.lineage(f"raw.{table.name}")
+        raw = self._in_warehouse(f"raw.{table.name}")
         with self._step(f"raw.{table.name}", READ, [raw], self._in_lake(name)) as step:
             kept = not self._run.full_refresh and self._lake.holds(name, list(table.columns))
             if kept:
@@ -170,7 +170,7 @@ class Job:
 
     def _publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         warehouse, name = self._run.warehouse, result.lake_name
-        published = warehouse.lineage(f"intermediate.{result.name}")
+        published = self._in_warehouse(f"intermediate.{result.name}")
         with self._step(result.name, PUBLISHED, [self._in_lake(name)], published) as step:
             read_until = self._known(watermark_of.lake_name).landed_until or datetime.now(UTC)
             if warehouse.rows(result) is None:
@@ -204,6 +204,9 @@ class Job:
         with lineage.told(settings, job, "SPARK", inputs, output) as told, self._run.progress.step(table, kind) as step:
             yield step
             told.rows = step.rows
+
+    def _in_warehouse(self, name: str) -> lineage.Table:
+        return lineage.warehouse_table(self._run.warehouse.settings.bigquery_project, name)
 
     def _in_lake(self, name: str) -> lineage.Table:
         return lineage.lake_table(self._lake.uri(name))

@@ -19,7 +19,6 @@ from pyarrow import fs
 from spark_jobs.errors import JobError
 from spark_jobs.tables import DELETED_AT, EXTRACTED_AT, RAW_EXTRACTED_AT, RawTable, ResultTable
 from stack import bigquery as stack_bigquery
-from stack import lineage
 from stack.bigquery import RETRY
 from stack.settings import Settings
 
@@ -76,10 +75,6 @@ class Warehouse:
         """No connection is made yet."""
         self.settings = settings
         self._client = stack_bigquery.client(settings)
-
-    def lineage(self, name: str) -> lineage.Table:
-        """dataset.table, as lineage names it."""
-        return lineage.warehouse_table(self.settings.bigquery_project, name)
 
     def check(self) -> None:
         """Fail now, and not after the session's start, when the warehouse does not answer."""

@@ -89,6 +89,10 @@ def source_table(host: str, port: int, database: str, schema: str, name: str) ->
     return Table(f"postgres://{host}:{port}", f"{database}.{schema}.{name}")
 
 
+# Something in it once this process could not tell: it does not try again.
+_given_up: list[bool] = []
+
+
 def tell(current: Settings, steps: Iterable[Step]) -> None:
     """Send a START and a COMPLETE or FAIL of each step. What goes wrong, also in `steps`, is one line on stderr, and ends it for this process."""
     if _given_up or os.environ.get("OPENLINEAGE_DISABLED", "").lower() == "true":
@@ -100,9 +104,6 @@ def tell(current: Settings, steps: Iterable[Step]) -> None:
     except Exception as error:
         _given_up.append(True)
         print(f"warning: no lineage of this run: {' '.join(str(error).split())}", file=sys.stderr)
-
-
-_given_up: list[bool] = []
 
 
 @contextmanager

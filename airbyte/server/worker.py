@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,9 +50,7 @@ class Job:
         self._folder = folder / str(job_id)
         self._counts = Counts()
         self._failures: list[str] = []
-        # How the streams' lineage is named, once that is known: by stream, from where to where.
-        self._lineage: dict[str, tuple[lineage.Table, lineage.Table]] = {}
-        self._name = ""
+        self._lineage: dict[str, lineage.Step] = {}
         self._secrets: list[str] = []
         self._reported = 0.0
 
@@ -75,20 +74,16 @@ class Job:
         self._log(f"{status}: {counts.rows:,} rows, {counts.bytes:,} bytes in {seconds:.1f} s, {rate}")
         self._report(status=status, message=self._hidden("; ".join(self._failures)))
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._tell(seconds)
+        lineage.tell(settings.load(), self._told())
 
-    def _tell(self, seconds: float) -> None:
+    def _told(self) -> Iterator[lineage.Step]:
         """The lineage of each stream that ended, well or not."""
-        ended = lineage.now()
-        steps = []
-        for name, (read, landed) in self._lineage.items():
+        for name, step in self._lineage.items():
             count = self._counts.of(name)
             if count.status in (COMPLETE, FAILED):
-                begun = ended - datetime.timedelta(seconds=seconds)
-                error = None if count.status == COMPLETE else self._hidden("; ".join(self._failures))
-                job = f"airbyte.{self._name}.{name}"
-                steps.append(lineage.Step(job, [read], [landed], "AIRBYTE", begun, ended, count.rows, error))
-        lineage.tell(settings.load(), steps)
+                step.ended, step.rows = lineage.now(), count.rows
+                step.error = None if count.status == COMPLETE else self._hidden("; ".join(self._failures))
+                yield step
 
     def _sync(self) -> None:
         job = self._store.job(self._id)
@@ -125,15 +120,15 @@ class Job:
         self._store.update(CONNECTION, connection["id"], remembered)
         if not configured["streams"]:
             return
-        self._name = connection["name"]
         place, landing = source["configuration"], destination["configuration"]
         for stream in configured["streams"]:
             name, schema = stream["stream"]["name"], stream["stream"].get("namespace") or "public"
             self._counts.of(name)
-            self._lineage[name] = (
-                lineage.source_table(place["host"], place["port"], place["database"], schema, name),
-                lineage.warehouse_table(landing["project_id"], f"{landing['dataset_id']}.{name}"),
-            )
+            origin = lineage.source_table(place["host"], place["port"], place["database"], schema, name)
+            landed = lineage.warehouse_table(landing["project_id"], f"{landing['dataset_id']}.{name}")
+            now = lineage.now()
+            job_name = f"airbyte.{connection['name']}.{name}"
+            self._lineage[name] = lineage.Step(job_name, [origin], [landed], "AIRBYTE", now, now)
         with (
             programs.files(self._folder, config=source["configuration"], catalog=configured, state=states) as read,
             programs.files(self._folder, config=destination["configuration"], catalog=configured) as write,

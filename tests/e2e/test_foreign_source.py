@@ -1,6 +1,6 @@
 """A database that the generator never saw: SOURCE_SQL on its first day, and SOURCE_DSN by the page about it (docs/how-to/your-postgres.md).
 
-The tests of this module are the steps of one story and run in order on one deployment. `make faults` adds a business day.
+The tests of this module are the steps of one story and run in order on one deployment. `make faults` adds a comparison of the two and a business day.
 """
 
 from __future__ import annotations
@@ -88,8 +88,15 @@ def test_its_first_sales_arrive_to_the_cent_in_a_warehouse_that_only_reads_it(
 
 if "FAULT_HISTORIES" in os.environ:
 
+    def test_what_spark_makes_step_by_step_is_what_dbt_makes_from_scratch(
+        deployment: Deployment, reader: Player
+    ) -> None:
+        """Landed in two syncs here, in one there."""
+        deployment.demo("--engine", "spark")
+        assert differences(content(deployment.settings), content(reader.deployment.settings)) == {}
+
     def test_a_business_day_and_the_other_engine(deployment: Deployment) -> None:
-        """Spark upon what it made of nothing; dbt alone, from all of raw, aside."""
+        """Spark here; dbt alone, from all of raw, aside."""
         day = deployment.run("source.day")
         assert day.returncode == 0, day.stderr
         deployment.demo("--engine", "spark")

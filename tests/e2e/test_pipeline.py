@@ -281,6 +281,7 @@ def test_what_the_runbook_restores_is_what_was_lost(deployment: Deployment, stor
         bigquery.query(bq, f"drop table {table}")
     shutil.rmtree(deployment.local_dir / "lake")
     command = next(line for block in runbook("text") for line in block.splitlines() if "full_refresh" in line)
+    assert command == """python -m stack.airflow trigger marketplace_elt_pipeline --conf '{"full_refresh": true}'"""
     program, *arguments = shlex.split(command.removeprefix("python -m "))
     done = deployment.run(program, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -32,8 +32,6 @@ from tests.pages import blocks
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 WORKERS = 2
-
-
 # Five JVMs on whatever cores there are, for a minute: none is worth the compiler for hours.
 JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 

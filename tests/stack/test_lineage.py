@@ -39,8 +39,8 @@ def current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting
     lineage._client.cache_clear()
 
 
-def step(job: str, inputs: list[Table], *outputs: Table, rows: int | None = None, error: str | None = None) -> Step:
-    return Step(job, inputs, outputs, "DBT", now(), now(), rows, error)
+def step(job: str, inputs: list[Table], *outputs: Table, rows: int | None = None) -> Step:
+    return Step(job, inputs, outputs, "DBT", now(), now(), rows)
 
 
 def written(current: Settings) -> list[dict]:
