@@ -65,11 +65,10 @@ class Process:
     def start(self, is_healthy: Callable[[], bool], timeout: float) -> bool:
         """Start unless it runs already, and wait until `is_healthy`.
 
-        Returns whether it was started now. Raises StackError when a port is taken, the program ends, or `timeout` seconds pass;
-        what was started is stopped again then.
+        Returns whether it was started now: one that ran and ends while it is asked is started again. Raises StackError when a port
+        is taken, the program ends, or `timeout` seconds pass; what was started is stopped again then.
         """
-        if self.running():
-            self._wait(is_healthy, timeout)
+        if self.running() and self._wait(is_healthy, timeout):
             return False
         # The leader is gone (killed): what it left behind must not hold the ports.
         self.stop()
@@ -94,24 +93,25 @@ class Process:
         temporary.write_text(json.dumps(record))
         temporary.replace(self.pid_file)
         try:
-            self._wait(is_healthy, timeout, child)
+            if not self._wait(is_healthy, timeout):
+                raise StackError(
+                    f"{self.name} ended with status {child.wait()}: {self.last_log_line()} (log: {self.log_file})"
+                )
         except BaseException:
             self.stop()
             raise
         return True
 
-    def _wait(
-        self, is_healthy: Callable[[], bool], timeout: float, child: subprocess.Popen[bytes] | None = None
-    ) -> None:
+    def _wait(self, is_healthy: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `is_healthy`. False when the program has ended before: one that was killed is still there for a moment."""
         deadline = time.monotonic() + timeout
         while not is_healthy():
-            if child is not None and child.poll() is not None:
-                raise StackError(
-                    f"{self.name} ended with status {child.returncode}: {self.last_log_line()} (log: {self.log_file})"
-                )
+            if not self.running():
+                return False
             if time.monotonic() > deadline:
                 raise StackError(f"{self.name} did not answer within {timeout:.0f} s (log: {self.log_file})")
             time.sleep(0.1)
+        return True
 
     def last_log_line(self) -> str:
         """The last line of the log that is not empty, shortened; "" without a log."""

@@ -115,6 +115,24 @@ def test_a_program_that_ends_at_once_is_an_error_with_its_last_words(tmp_path) -
     assert not process.pid_file.exists()
 
 
+def test_a_program_that_dies_while_it_is_asked_is_started_again(tmp_path: Path) -> None:
+    """A killed program is among the living for as long as the system needs to take its memory back."""
+    process = Process("dying", ["sleep", "300"], tmp_path, dict(os.environ))
+    process.start(lambda: True, timeout=10)
+    dying = process.running()
+    assert dying is not None
+
+    def is_healthy() -> bool:
+        if dying.is_running() and dying.status() != psutil.STATUS_ZOMBIE:
+            dying.kill()
+        return process.running() not in (None, dying)
+
+    try:
+        assert process.start(is_healthy, timeout=10)
+    finally:
+        process.stop()
+
+
 def test_stop_waits_until_a_killed_leader_is_no_zombie_any_more(tmp_path: Path) -> None:
     """Postgres takes a zombie for the server that holds its data, and does not start."""
     process = Process("leader", ["sleep", "300"], tmp_path, dict(os.environ))
