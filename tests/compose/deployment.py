@@ -17,7 +17,7 @@ from stack import compose_env
 from stack.processes import free_port
 from stack.settings import ROOT, Settings
 from tests.compose.engine import Engine
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import SHORT_LIVED_JVM, Deployment
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 PROJECT = "marketplace-elt-test"
@@ -39,13 +39,17 @@ class Containers(Deployment):
         self._file.write_text("".join(f"{name}={value}\n" for name, value in self.variables.items()))
         compose_env.complete(self._file)
         self.variables |= dict(line.split("=", 1) for line in self._file.read_text().splitlines())
-        self._files = [COMPOSE_FILE]
-        if self.engine.is_own:
-            # It has no bridge for what is built.
-            described = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
-            ours = {name: {"build": {"network": "host"}} for name, service in described.items() if "build" in service}
-            self._files.append(self.local_dir / "own-engine.yml")
-            self._files[-1].write_text(yaml.safe_dump({"services": ours}))
+        described = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+        ours: dict[str, dict[str, Any]] = {name: {} for name in described}
+        for name, service in described.items():
+            if name.startswith("spark-"):
+                # The executors', too.
+                ours[name]["environment"] = {"JDK_JAVA_OPTIONS": SHORT_LIVED_JVM}
+            if self.engine.is_own and "build" in service:
+                # It has no bridge for what is built.
+                ours[name]["build"] = {"network": "host"}
+        self._files = [COMPOSE_FILE, self.local_dir / "of-the-test.yml"]
+        self._files[1].write_text(yaml.safe_dump({"services": {name: own for name, own in ours.items() if own}}))
 
     @property
     def env(self) -> dict[str, str]:

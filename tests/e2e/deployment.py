@@ -27,8 +27,8 @@ ADDRESSES = (
     "BIGQUERY_ENDPOINT",
 )
 
-# A driver that lives for a minute gains nothing from the compiler for hours: half of the JVM's CPU time for ten small tests.
-SHORT_LIVED = {"SPARK_DRIVER_JAVA_OPTIONS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
+# A JVM that lives for a minute gains nothing from the compiler for hours: half of its CPU time for ten small tests.
+SHORT_LIVED_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Deployment:
         self.variables = (
             {"LOCAL_DIR": str(self.local_dir)}
             | {name: str(free_port()) for name in PORTS}
-            | SHORT_LIVED
+            | {"SPARK_DRIVER_JAVA_OPTIONS": SHORT_LIVED_JVM}
             | self.variables
         )
 

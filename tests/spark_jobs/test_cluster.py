@@ -27,20 +27,19 @@ from stack.processes import free_port
 from stack.settings import ROOT, Settings
 from tests.content import content, differences
 from tests.dbt import raw_tables, scenario
+from tests.e2e.deployment import SHORT_LIVED_JVM
 from tests.pages import blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 WORKERS = 2
-# Five JVMs on whatever cores there are, for a minute: none is worth the compiler for hours.
-JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
 def environment() -> dict[str, str]:
     """Loopback, and the environment's own spark-class and spark-submit on the path, as for a reader of the page."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    java = dict.fromkeys(("SPARK_DAEMON_JAVA_OPTS", "SPARK_SUBMIT_OPTS"), JAVA_OPTIONS)
-    return os.environ | java | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"}
+    # The executors', too: five JVMs on whatever cores there are.
+    return os.environ | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1", "JDK_JAVA_OPTIONS": SHORT_LIVED_JVM}
 
 
 def documented(replaced: dict[str, str]) -> list[str]:
