@@ -13,19 +13,22 @@ from google.auth.exceptions import GoogleAuthError
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from spark_jobs.errors import JobError
+from spark_jobs.errors import JobError, TryAgain
 from spark_jobs.incremental import Run
 from spark_jobs.lake import Lake
 from spark_jobs.progress import Progress
 from spark_jobs.session import open_session
 from spark_jobs.warehouse import Warehouse
 from stack import settings as stack_settings
+from stack.failures import FINAL
 
 
 def main(
     name: str, description: str | None, steps: Sequence[Callable[[Run], None]], argv: Sequence[str] | None = None
 ) -> int:
-    """Run `steps` in one session. Returns the exit status: 0, or 1 with the reason as the last line on stderr."""
+    """Run `steps` in one session. Returns the exit status: 0, or, with the reason as the last line on stderr, FINAL where another try would
+    fail the same way, else 1.
+    """
     parser = argparse.ArgumentParser(prog=f"spark-submit spark_jobs/{name}.py", description=description)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--incremental", action="store_true", help="only what changed since the last run (the default)")
@@ -51,7 +54,7 @@ def main(
         if not isinstance(error, JobError | ValueError | RetryError | requests.ConnectionError | GoogleAuthError):
             traceback.print_exc()
         progress.say(f"{name}: failed: {reason(error, endpoint)}")
-        return 1
+        return FINAL if isinstance(error, JobError) and not isinstance(error, TryAgain) else 1
     finally:
         if arguments.metrics:
             progress.write(arguments.metrics, name)

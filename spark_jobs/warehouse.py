@@ -16,7 +16,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 from pyarrow import fs
 
-from spark_jobs.errors import JobError
+from spark_jobs.errors import JobError, TryAgain
 from spark_jobs.tables import DELETED_AT, EXTRACTED_AT, RAW_EXTRACTED_AT, RawTable, ResultTable
 from stack import bigquery as stack_bigquery
 from stack.bigquery import RETRY
@@ -146,7 +146,7 @@ class Warehouse:
         with ThreadPoolExecutor(MAX_STREAMS) as pool:
             rows = sum(pool.map(save, range(len(session.streams)), [stream.name for stream in session.streams]))
         if rows != state.fresh:
-            raise JobError(
+            raise TryAgain(
                 f"raw.{table.name}: {rows:,} rows read, {state.fresh:,} expected: did a sync land meanwhile? Run again"
             )
         return rows
@@ -224,7 +224,7 @@ class Warehouse:
                         self._client.load_table_from_file(content, temporary, job_config=config).result()
             loaded = int(self._client.get_table(temporary, retry=RETRY).num_rows or 0)
             if loaded != staged.rows:
-                raise JobError(f"intermediate.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again")
+                raise TryAgain(f"intermediate.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again")
             yield self._name("intermediate", name)
         finally:
             self._client.delete_table(temporary, not_found_ok=True, retry=RETRY)

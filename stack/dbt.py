@@ -132,9 +132,10 @@ def _conclude(current: Settings, answer: dbtRunnerResult, step: str, target: str
     path = results_path(current, step, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
-    print(json.dumps(report))
     if target in TARGETS:
         lineage.tell(current, _lineage(current, results, step, target))
+    # The last line, as Airflow takes that for the result: nothing may be printed after it.
+    print(json.dumps(report))
     return 0 if answer.success else _exit_status(*(result.message or "" for result in bad))
 
 

@@ -16,7 +16,8 @@ FINAL, ENGINE = 65, 75
 
 OWN = {
     "out of memory": r"OutOfMemoryError|GC overhead limit exceeded|Out of Memory Error|MemoryError\b|resourcesExceeded"
-    r"|Resources exceeded during query execution|INVALID_DRIVER_MEMORY",
+    r"|Resources exceeded during query execution",
+    "too little memory to start": r"INVALID_(?:DRIVER|EXECUTOR)_MEMORY",
     "killed": r"(?:Error code is: |exit code )(?:-9|137)\b",
     "the cluster is gone": r"All masters are unresponsive|Master removed our application|ExecutorLostFailure"
     r"|SparkContext was shut down|stopped SparkContext|Answer from Java side is empty|Java gateway process exited",

@@ -74,10 +74,10 @@ with DAG(
         return f"heavy_{decision['engine']}"
 
     @task.branch(trigger_rule=TriggerRule.ALL_DONE)
-    def fall_back(decision: dict, params: dict, ti: object) -> str:
+    def fall_back(decision: dict | None, params: dict, ti: object) -> str:
         """On to the gate, or to the other engine when the chosen one failed for a reason of its own."""
         try:
-            return decisions.follow_up(load(), ti, decision["engine"], params["fall_back"])
+            return decisions.follow_up(load(), ti, decision, params["fall_back"])
         except CannotGoOn as stop:
             raise AirflowFailException(str(stop)) from stop
 

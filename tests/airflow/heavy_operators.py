@@ -1,10 +1,11 @@
-"""Let the heavy operators fail for real and print what they and the notifier say: run by test_fall_back.py under Airflow's own environment."""
+"""Let the operators fail for real and print what they and the notifier say: run by test_fall_back.py under Airflow's own environment."""
 
 import datetime
 import json
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
+from marketplace.airbyte_sync import failure
 from marketplace.fall_back import CannotGoOn
 from marketplace.notifications import EngineFailed, FailureNotifier
 from marketplace.operators import HeavyDbt, HeavySpark, command
@@ -30,25 +31,29 @@ class TaskInstance:
         self.pushed[key] = value
 
 
+wrong = load().local_dir / "wrong.py"
+wrong.write_text("import sys; print('heavy_steps: failed: raw.payments does not exist', file=sys.stderr); sys.exit(65)")
+OUTCOME = {"reason": "5 models, 1 of 3 tests passed", "failed": ["unique_a", "b"]}
 CASES = {
     "dbt works": HeavyDbt(task_id="a", bash_command="echo done"),
     "dbt is killed": HeavyDbt(task_id="b", bash_command="kill -9 $$"),
-    "dbt's model is wrong": HeavyDbt(task_id="c", bash_command="exit 65"),
+    "dbt's model is wrong": HeavyDbt(task_id="c", bash_command=f"echo '{json.dumps(OUTCOME)}'; exit 65"),
     "dbt's warehouse does not answer": HeavyDbt(task_id="g", bash_command="exit 1"),
-    "a gate is red": command("h", "sh -c 'exit 65'"),
+    "a gate is red": command("h", "sh -c 'echo error: raw.orders: 2 keys are there twice >&2; exit 65'"),
     "a gate cannot judge": command("i", "sh -c 'exit 1'"),
     "dbt's warehouse gives up": HeavyDbt(task_id="d", bash_command="exit 75"),
     # Less than Spark needs to start at all, which is quick to find out.
     "spark has too little memory": HeavySpark(task_id="e", driver_memory="300m", application_args=[]),
     "spark's application is not there": HeavySpark(task_id="f", application="/nowhere.py", application_args=[]),
+    "spark's data are wrong": HeavySpark(task_id="k", application=str(wrong), application_args=[]),
 }
-outcomes = {}
+outcomes, texts = {}, {}
 for case, operator in CASES.items():
     instance, error = TaskInstance(), None
     try:
         operator.execute({"ti": instance})
     except Exception as raised:
-        error = type(raised).__name__
+        error, texts[case] = type(raised).__name__, str(raised)
     outcomes[case] = {"error": error, "verdict": instance.pushed.get("verdict")}
 
 
@@ -72,4 +77,8 @@ told = {
     "alerts": [json.loads(line)["task"] for line in alerts.read_text().splitlines()],
     "ledger": {entry["step"]: [entry["status"], entry["engine"]] for entry in ledger.of_run(load(), "notified")},
 }
-print(json.dumps(outcomes | {"told": told}))
+log = load().local_dir / "airbyte" / "jobs" / "7.log"
+log.parent.mkdir(parents=True, exist_ok=True)
+log.write_text("12:00 source: reading\n12:01 error: stream a stops\n12:01 error: stream b stops\n")
+syncs = [failure(job, "Job failed: \nconnection_id='c'") for job in (7, 8)]
+print(json.dumps(outcomes | {"told": told, "texts": texts, "syncs": syncs}))

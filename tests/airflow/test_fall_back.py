@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from marketplace import decision
 from marketplace.fall_back import CannotGoOn, Verdict, what_follows
 
 from stack import dbt
@@ -57,6 +58,7 @@ def test_everything_else_stops_the_run(state: str, verdict: Verdict | None, is_a
         ("Bash command failed. The command returned a non-zero exit code 137.", "killed"),
         ("ERROR StandaloneSchedulerBackend: All masters are unresponsive! Giving up.", "the cluster is gone"),
         ("java.io.IOException: No space left on device", "no space for what it spills"),
+        ("[INVALID_DRIVER_MEMORY] System memory 3 must be at least 4", "too little memory to start"),
         (f"Bash command failed. The command returned a non-zero exit code {ENGINE}.", "the warehouse gave up"),
         # The data's, the configuration's, or both engines'.
         ("heavy_steps: failed: raw.payments has no column currency: refresh the source's schema and sync", None),
@@ -109,14 +111,18 @@ def verdicts(emulator: Settings) -> dict:
         ("dbt works", None, None),
         ("dbt is killed", "EngineFailed", {"reason": "killed", "is_engines_own": True}),
         ("dbt's warehouse gives up", "EngineFailed", {"reason": "the warehouse gave up", "is_engines_own": True}),
-        ("spark has too little memory", "EngineFailed", {"reason": "out of memory", "is_engines_own": True}),
+        (
+            "spark has too little memory",
+            "EngineFailed",
+            {"reason": "too little memory to start", "is_engines_own": True},
+        ),
     ],
 )
 def test_a_heavy_operator_tells_an_engines_failure(verdicts: dict, case: str, error: str | None, verdict: dict) -> None:
     assert verdicts[case] == {"error": error, "verdict": verdict}
 
 
-@pytest.mark.parametrize("case", ["dbt's model is wrong", "spark's application is not there"])
+@pytest.mark.parametrize("case", ["dbt's model is wrong", "spark's application is not there", "spark's data are wrong"])
 def test_a_heavy_operator_leaves_the_datas_and_the_configurations_failures_as_they_are(
     verdicts: dict, case: str
 ) -> None:
@@ -131,6 +137,7 @@ def test_a_heavy_operator_leaves_the_datas_and_the_configurations_failures_as_th
         ("dbt's warehouse does not answer", "AirflowException"),
         ("a gate is red", "AirflowFailException"),
         ("a gate cannot judge", "AirflowException"),
+        ("spark's data are wrong", "AirflowFailException"),
     ],
 )
 def test_only_what_another_try_may_mend_is_tried_again(verdicts: dict, case: str, error: str) -> None:
@@ -146,3 +153,38 @@ def test_a_failure_alerts_once_and_the_ledger_tells_an_engines_failure_from_othe
             "fall_back": ["failed", None],
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("case", "text"),
+    [
+        (
+            "a gate is red",
+            "raw.orders: 2 keys are there twice (Bash command failed. The command returned a non-zero exit code 65.)",
+        ),
+        ("a gate cannot judge", "Bash command failed. The command returned a non-zero exit code 1."),
+        (
+            "dbt's model is wrong",
+            "5 models, 1 of 3 tests passed; failed: unique_a, b (Bash command failed. The command returned a non-zero exit code 65.)",
+        ),
+    ],
+)
+def test_a_failure_says_what_the_program_said(verdicts: dict, case: str, text: str) -> None:
+    assert verdicts["texts"][case] == text
+
+
+def test_sparks_failure_says_what_the_job_said(verdicts: dict) -> None:
+    """Not the whole command, as the provider does."""
+    text = verdicts["texts"]["spark has too little memory"]
+    assert text.startswith("too little memory to start: heavy_steps: failed: Spark: ")
+    assert "[INVALID_DRIVER_MEMORY] System memory" in text
+    assert verdicts["texts"]["spark's data are wrong"] == "heavy_steps: failed: raw.payments does not exist"
+
+
+def test_a_sync_that_failed_says_why_where_that_is_known(verdicts: dict) -> None:
+    assert verdicts["syncs"] == ["Airbyte job 7: stream a stops; stream b stops", "Airbyte job 8: Job failed"]
+
+
+def test_a_run_that_stopped_before_the_choice_cannot_go_on(settings: Settings) -> None:
+    with pytest.raises(CannotGoOn, match="no engine was chosen"):
+        decision.follow_up(settings, None, None, True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
 
-from stack import lineage, settings
+from stack import dbt, lineage, settings
 from stack.lineage import Step, Table, now
 from stack.settings import Settings
 
@@ -169,6 +173,18 @@ def test_what_cannot_be_told_fails_nothing(current: Settings, capsys: pytest.Cap
     lineage.tell(current, steps())
     assert len(written(current)) == 2
     assert capsys.readouterr().err == "warning: no lineage of this run: no manifest\n"
+
+
+def test_a_dbt_steps_result_is_its_last_line_whatever_lineage_says(
+    current: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Airflow takes the last line of both streams together."""
+    answer = SimpleNamespace(exception=None, success=True, result=SimpleNamespace(results=[]))
+    with contextlib.redirect_stderr(sys.stdout):
+        assert dbt._conclude(current, answer, "marts", "bigquery", time.monotonic()) == 0  # type: ignore[arg-type]
+    warning, result = capsys.readouterr().out.splitlines()
+    assert warning.startswith("warning: no lineage of this run")
+    assert json.loads(result)["step"] == "marts"
 
 
 def test_it_can_be_turned_off(current: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

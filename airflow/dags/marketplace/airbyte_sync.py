@@ -10,6 +10,8 @@ from airflow.providers.airbyte.operators.airbyte import AirbyteTriggerSyncOperat
 from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from stack import settings
+
 CONNECTION = "airbyte_marketplace"
 OVER = ("Job failed", "Job was cancelled")
 
@@ -40,10 +42,18 @@ class WaitForSync(AirbyteJobSensor):
         super().__init__(airbyte_conn_id=CONNECTION, poke_interval=2, **kwargs)
 
     def poke(self, context: Any) -> bool:
-        """Whether the job has succeeded. Raises AirflowFailException when it has not, AirflowException when Airbyte cannot be asked."""
+        """Whether the job has succeeded. Raises AirflowFailException, with the reasons, when it has not, AirflowException when Airbyte cannot be asked."""
         try:
             return bool(super().poke(context))
         except AirflowException as error:
             if str(error).startswith(OVER):
-                raise AirflowFailException(str(error)) from error
+                raise AirflowFailException(failure(self.airbyte_job_id, str(error))) from error
             raise
+
+
+def failure(job_id: int, said: str) -> str:
+    """Why a job did not succeed: the errors in the embedded server's log of it, else the beginning of what the provider `said`, which has no reason."""
+    path = settings.load().local_dir / "airbyte" / "jobs" / f"{job_id}.log"
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    reasons = [line.split(" error: ", 1)[1] for line in lines if " error: " in line]
+    return f"Airbyte job {job_id}: {'; '.join(reasons) or said.splitlines()[0].rstrip(': ')}"

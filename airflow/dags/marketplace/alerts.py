@@ -25,7 +25,7 @@ SECONDS = 10
 # The runbook's section by the beginning of the task's id; the longest counts.
 SECTIONS = {
     "": "more",
-    "sync": "a-sync-is-stuck",
+    "sync": "a-sync-failed",
     "load_ecb_rates": "a-currency-rate-is-wrong-or-missing",
     "raw_gate": "a-gate-is-red",
     "staging": "a-gate-is-red",

@@ -19,7 +19,7 @@ from marketplace.engine_choice import (
     Price,
     choose_engine,
 )
-from marketplace.fall_back import FOLLOWING, Verdict, what_follows
+from marketplace.fall_back import FOLLOWING, CannotGoOn, Verdict, what_follows
 from stack import airflow, ledger, volume
 from stack.settings import Settings
 
@@ -93,8 +93,11 @@ def decide_and_note(settings: Settings, ti: Any, params: dict[str, Any]) -> dict
     return asdict(decision)
 
 
-def follow_up(settings: Settings, ti: Any, engine: str, is_allowed: bool) -> str:
-    """`fall_back`: the task to go on with; the reason as its note and, by XCom, in the ledger. Raises CannotGoOn."""
+def follow_up(settings: Settings, ti: Any, decision: dict[str, Any] | None, is_allowed: bool) -> str:
+    """`fall_back`: the task to go on with; the reason as its note and, by XCom, in the ledger. Raises CannotGoOn, without a decision, too."""
+    if decision is None:
+        raise CannotGoOn("no engine was chosen: a step before that failed")
+    engine = decision["engine"]
     step = f"heavy_{engine}"
     state = ti.get_task_states(dag_id=ti.dag_id, task_ids=[step], run_ids=[ti.run_id])[ti.run_id].get(step)
     said = ti.xcom_pull(task_ids=step, key="verdict")

@@ -25,8 +25,8 @@ class EngineFailed(AirflowFailException):
 def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
     """The ledger entry of a finished task instance, from its times and what it returned (a dict, or JSON, with rows and reason)."""
     ti = context["ti"]
-    result = _as_dict(ti.xcom_pull(task_ids=ti.task_id))
-    decision = _as_dict(ti.xcom_pull(task_ids=ledger.DECISION_STEP))
+    result = as_dict(ti.xcom_pull(task_ids=ti.task_id))
+    decision = as_dict(ti.xcom_pull(task_ids=ledger.DECISION_STEP))
     # What follows a fall-back judges the other engine's tables.
     instead = ledger.HEAVY_STEPS.get(str(ti.xcom_pull(task_ids="fall_back", key=FOLLOWING)))
     error = context.get("exception")
@@ -42,7 +42,7 @@ def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
     )
 
 
-def _as_dict(value: Any) -> dict[str, Any]:
+def as_dict(value: Any) -> dict[str, Any]:
     """A task's return value as a dict: programs print theirs as one line of JSON, branches return a task id."""
     if isinstance(value, str) and value.startswith("{"):
         try:
@@ -80,13 +80,6 @@ class FailureNotifier(BaseNotifier):
         alerts.send(alerts.alert_of(context))
 
 
-def _reasons(job_id: int) -> list[str]:
-    """What the embedded server's log of the job says went wrong; nothing when the Airbyte is another one."""
-    path = settings.load().local_dir / "airbyte" / "jobs" / f"{job_id}.log"
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return [line.split(" error: ", 1)[1] for line in lines if " error: " in line]
-
-
 class CancelSync(FailureNotifier):
     """Failure callback of the task that waits for Airbyte: the job must not run on when nobody waits for it."""
 
@@ -101,8 +94,6 @@ class CancelSync(FailureNotifier):
             hook = AirbyteHook(CONNECTION)
             if job_id and hook.get_job_status(job_id) in ("pending", "running", "incomplete"):
                 hook.cancel_job(job_id)
-            for reason in _reasons(job_id):
-                log.error("error: %s", reason)
         except Exception:
             log.exception("Airbyte job %s could not be cancelled", job_id)
         super().notify(context)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
+from functools import cached_property
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.hooks.subprocess import SubprocessHook, SubprocessResult
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, Param, TriggerRule, task
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from marketplace.notifications import EngineFailed, FailureNotifier, record_success
+from marketplace.notifications import EngineFailed, FailureNotifier, as_dict, record_success
 from stack import lineage
 from stack.airflow import DAG_ID
 from stack.failures import is_final, own_failure
@@ -38,17 +40,43 @@ DEFAULT_ARGS = {
 VERDICT = "verdict"
 
 
+class Listening(SubprocessHook):
+    """Runs a program and remembers the last line that it printed, `said`: what went wrong, by this project's convention."""
+
+    said = ""
+
+    def run_command(self, *args: Any, **kwargs: Any) -> SubprocessResult:
+        """As the hook's own."""
+        result = super().run_command(*args, **kwargs)
+        self.said = result.output
+        return result
+
+
 class Program(BashOperator):
     """A program; one that ends with FINAL is not tried again."""
 
+    @cached_property
+    def subprocess_hook(self) -> Listening:
+        """What runs the program."""
+        return Listening()
+
     def execute(self, context: Any) -> Any:
-        """Run. Raises AirflowFailException, which is not retried, or what the operator raised."""
+        """Run. Raises AirflowFailException, which is not retried, or AirflowException; either with the program's last words."""
         try:
             return super().execute(context)
-        except AirflowException as error:
-            if is_final(str(error)):
-                raise AirflowFailException(str(error)) from error
+        except AirflowSkipException:
             raise
+        except AirflowException as error:
+            words = last_words(self.subprocess_hook.said)
+            kind = AirflowFailException if is_final(str(error)) else AirflowException
+            raise kind(f"{words} ({error})" if words else str(error)) from error
+
+
+def last_words(line: str) -> str:
+    """What a program's last line says of its failure: the text itself, or, of a result in JSON, its reason and the names of what failed."""
+    result = as_dict(line)
+    failed = f"; failed: {', '.join(result['failed'])}" if result.get("failed") else ""
+    return f"{result['reason']}{failed}" if result.get("reason") else line.removeprefix("error: ")
 
 
 def command(task_id: str, arguments: str, **kwargs: Any) -> Program:
@@ -111,16 +139,17 @@ class HeavyStep:
     """Mixed into an operator: when it fails, whether that is the engine's own doing is pushed as VERDICT, for the task that decides on falling back."""
 
     def execute(self, context: Any) -> Any:
-        """Run. Raises EngineFailed, which is not retried, or what the operator raised."""
+        """Run. Raises EngineFailed or AirflowFailException, which are not retried, or AirflowException; each with the program's last words."""
         try:
             return super().execute(context)  # type: ignore[misc]
         except AirflowException as error:
             why = own_failure(str(error))
-            reason = why or str(error).splitlines()[0]
-            context["ti"].xcom_push(key=VERDICT, value={"reason": reason, "is_engines_own": why is not None})
-            if why is None:
-                raise
-            raise EngineFailed(f"{why}: {error}") from error
+            # Of spark-submit, the provider tells the whole command and some last lines of output: a job's own word is the last of these.
+            words = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            context["ti"].xcom_push(key=VERDICT, value={"reason": why or words, "is_engines_own": why is not None})
+            if why is not None:
+                raise EngineFailed(f"{why}: {words}") from error
+            raise (AirflowFailException if is_final(str(error)) else type(error))(words) from error
 
 
 class HeavyDbt(HeavyStep, Program):
