@@ -52,8 +52,8 @@ def status(current: Settings) -> None:
         print(f"{name:18} {state}{pid}  log: {current.local_dir / 'run' / name}.log")
     if current.is_emulator and not emulator.is_healthy(current):
         return
-    for line in summary.last_run(current):
-        print(line)
+    for part in (summary.last_run, summary.freshness, summary.quarantined):
+        print("\n".join(part(current)))
 
 
 def clean_data(current: Settings) -> None:

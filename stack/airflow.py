@@ -1,6 +1,7 @@
 """The embedded Airflow: scheduler, DAG processor, triggerer and API server on SQLite, and a small client of its REST API.
 
 `python -m stack.airflow trigger DAG --conf JSON` runs a DAG and waits for its end (Airflow's own command line takes 17 s to start).
+`python -m stack.airflow clear DAG TASK` lets its newest run run again from that task on, and waits for its end.
 `python -m stack.airflow exec scheduler` becomes that part of Airflow, configured as the embedded one is: what a container of its own runs.
 """
 
@@ -235,6 +236,18 @@ class Api:
         runs = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns?{wanted}")["dag_runs"]
         return [run["dag_run_id"] for run in runs]
 
+    def newest_run(self, dag_id: str) -> str:
+        """The id of the DAG's newest run. Raises StackError when it never ran."""
+        runs = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns?order_by=-run_after&limit=1")["dag_runs"]
+        if not runs:
+            raise StackError(f"{dag_id} has no run yet: `python -m stack.airflow trigger {dag_id}`")
+        return str(runs[0]["dag_run_id"])
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Let a task of a run that has ended, and all that come after it, run again."""
+        wanted = {"dag_run_id": run_id, "task_ids": [task_id], "include_downstream": True, "only_failed": False}
+        self._call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", wanted | {"dry_run": False})
+
     def fail_run(self, dag_id: str, run_id: str) -> None:
         """Mark a run failed, which ends its tasks."""
         self._call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
@@ -268,7 +281,20 @@ def run_to_its_end(settings: Settings, dag_id: str, conf: dict[str, Any]) -> boo
     """Trigger a DAG, print its tasks as they end, and return whether the run succeeded. Raises StackError with Airflow's reason."""
     api = Api(settings)
     api.wait_for_dag(dag_id)
-    run_id = api.trigger(dag_id, conf)
+    return _follow_to_its_end(settings, api, dag_id, api.trigger(dag_id, conf))
+
+
+def run_again_from(settings: Settings, dag_id: str, task_id: str) -> bool:
+    """As `run_to_its_end`, for the DAG's newest run from `task_id` on, with the run's own parameters. Raises StackError, also while it runs."""
+    api = Api(settings)
+    run_id = api.newest_run(dag_id)
+    if api.run(dag_id, run_id)["state"] in RUNNING:
+        raise StackError(f"{run_id} has not ended yet: wait for it, or mark it failed in Airflow")
+    api.clear(dag_id, run_id, task_id)
+    return _follow_to_its_end(settings, api, dag_id, run_id)
+
+
+def _follow_to_its_end(settings: Settings, api: Api, dag_id: str, run_id: str) -> bool:
     print(f"{settings.for_people(settings.airflow_url)}/dags/{dag_id}/runs/{run_id}", flush=True)
     for _, _, ended in api.follow(dag_id, run_id):
         for task in ended:
@@ -283,6 +309,9 @@ def main() -> int:
     trigger = steps.add_parser("trigger", help="run a DAG and wait for its end")
     trigger.add_argument("dag", help="its id, such as " + DAG_ID)
     trigger.add_argument("--conf", type=json.loads, default={}, help="the run's parameters as JSON")
+    again = steps.add_parser("clear", help="run the newest run again from a task on, and wait for its end")
+    again.add_argument("dag", help="its id, such as " + DAG_ID)
+    again.add_argument("task", help="its id, such as sync.find_connection, the pipeline's first")
     part = steps.add_parser("exec", help="become a part of Airflow: api-server, scheduler, dag-processor or triggerer")
     part.add_argument("command", nargs=argparse.REMAINDER, help="as Airflow's own command line takes it")
     arguments = parser.parse_args()
@@ -290,6 +319,8 @@ def main() -> int:
         current = stack_settings.load()
         if arguments.step == "exec":
             os.execve(AIRFLOW, [str(AIRFLOW), *arguments.command], environment(current))  # noqa: S606 - no shell is meant
+        if arguments.step == "clear":
+            return 0 if run_again_from(current, arguments.dag, arguments.task) else 1
         return 0 if run_to_its_end(current, arguments.dag, arguments.conf) else 1
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -79,9 +79,7 @@ def rows_per_layer(settings: Settings) -> dict[str, dict[str, int]]:
     bq = bigquery.client(settings)
     layers: dict[str, dict[str, int]] = {}
     for dataset in DATASETS:
-        tables = sorted(
-            t.table_id for t in bq.list_tables(dataset) if t.table_type == "TABLE" and not t.table_id.startswith("_")
-        )
+        tables = [table.table_id for table in _tables(settings, dataset)]
         if tables:
             union = " union all ".join(
                 f"select '{name}' as t, count(*) as n from `{dataset}`.`{name}`" for name in tables
@@ -170,20 +168,60 @@ def _traps(seen: dict[str, int], expected: dict[str, int]) -> list[str]:
 
 
 def last_run(settings: Settings) -> list[str]:
-    """The pipeline's newest run in the ledger: its steps, engine and reason; one line when there is none."""
-    bq = bigquery.client(settings)
-    try:
-        newest = bigquery.query(
-            bq, f"select run_id from {ledger.TABLE} where step = '{FIRST_STEP}' order by recorded_at desc limit 1"
-        )
-    except NotFound:
-        newest = []
-    if not newest:
+    """The pipeline's newest run in the ledger: its outcome, each step's latest try, engine and reason; one line when there is none."""
+    entries = _asked(
+        settings,
+        f"select * from {ledger.TABLE} where run_id = (select run_id from {ledger.TABLE} where step = '{FIRST_STEP}' "
+        "order by recorded_at desc limit 1) order by recorded_at",
+    )
+    if not entries:
         return ["no run yet: `make demo`"]
-    lines = [f"last run {newest[0]['run_id']} ({airflow.DAG_ID})"]
-    for entry in ledger.of_run(settings, newest[0]["run_id"]):
+    latest = {entry["step"]: entry for entry in entries}
+    red = [step for step, entry in latest.items() if entry["status"] == "failed"]
+    outcome = f"red: {', '.join(red)}" if red else "published" if "publish" in latest else "not over"
+    lines = [f"last run {entries[0]['run_id']} ({airflow.DAG_ID}): {outcome}"]
+    for step, entry in latest.items():
         rows = "" if entry["rows"] is None else f"{entry['rows']:,} rows"
-        lines.append(
-            f"  {entry['step']:22} {entry['status']:13} {entry['seconds']:7.1f} s  {rows:>15}  {entry['reason']}"
-        )
+        reason = " ".join(str(entry["reason"]).split())
+        lines.append(f"  {step:22} {entry['status']:13} {entry['seconds']:7.1f} s  {rows:>15}  {reason}")
     return lines
+
+
+def freshness(settings: Settings) -> list[str]:
+    """When the source was last landed and the marts last shown, as the ledger knows; nothing before the first run."""
+    names = {"sync.wait": "landed", "publish": "published"}
+    newest = _asked(
+        settings,
+        f"select step, max(recorded_at) as at from {ledger.TABLE} where status = 'success' and step in ('sync.wait', 'publish') group by step",
+    )
+    found = {row["step"]: row["at"] for row in newest}
+    return [f"{name:10} {found[step]:%Y-%m-%d %H:%M:%S} UTC" for step, name in names.items() if step in found]
+
+
+def quarantined(settings: Settings) -> list[str]:
+    """How many rows are set aside, by entity and reason; nothing before the first run."""
+    tables = [table.table_id for table in _tables(settings, "quarantine")]
+    if not tables:
+        return []
+    union = " union all ".join(
+        f"select '{table}' as entity, reason, count(*) as n from quarantine.{table} group by reason" for table in tables
+    )
+    rows = bigquery.query(bigquery.client(settings), f"select * from ({union}) order by entity, n desc, reason")
+    lines = [f"  {row['entity']:22} {row['n']:>7,}  {row['reason']}" for row in rows]
+    return [f"quarantine {sum(row['n'] for row in rows):,} rows", *lines]
+
+
+def _tables(settings: Settings, dataset: str) -> list[Any]:
+    """The dataset's tables, without views and what is for the moment."""
+    listed = bigquery.client(settings).list_tables(dataset)
+    return sorted(
+        (t for t in listed if t.table_type == "TABLE" and not t.table_id.startswith("_")), key=lambda t: t.table_id
+    )
+
+
+def _asked(settings: Settings, question: str) -> list[dict[str, Any]]:
+    """The rows; none where a table is not there yet."""
+    try:
+        return bigquery.query(bigquery.client(settings), question)
+    except NotFound:
+        return []

@@ -66,7 +66,7 @@ def run(current: Settings, job_type: str, console: Console) -> Json:
             job = api.delete(f"jobs/{job['jobId']}").raise_for_status().json()
             console.print(f"job {job['jobId']} cancelled")
         if job["status"] == "failed":
-            console.print("\n".join(line for line in _log(api, job["jobId"]) if " error: " in line), highlight=False)
+            _print_errors(api, job["jobId"], console)
         return job
 
 
@@ -82,7 +82,7 @@ def show(current: Settings, job_id: int, console: Console) -> None:
 
 
 def listed(current: Settings, console: Console) -> None:
-    """The last jobs, newest first."""
+    """The last jobs, newest first; and why the newest failed, if it did."""
     with _reached(current) as (api, connection):
         page = api.get("jobs", params={"connectionId": connection, "limit": LISTED}).raise_for_status().json()["data"]
         table = _table("job", "type", "status", "started", "rows", "bytes")
@@ -90,6 +90,15 @@ def listed(current: Settings, console: Console) -> None:
             cells = (job["jobId"], job["jobType"], job["status"], job["startTime"])
             table.add_row(*map(str, cells), f"{job['rowsSynced']:,}", f"{job['bytesSynced']:,}")
         console.print(table)
+        if page and page[0]["status"] == "failed":
+            _print_errors(api, page[0]["jobId"], console)
+
+
+def _print_errors(api: httpx.Client, job_id: int, console: Console) -> None:
+    """Why a job failed, as its log says."""
+    for line in _log(api, job_id):
+        if " error: " in line:
+            console.print(line, highlight=False, markup=False)
 
 
 def _progress(job: Json, streams: list[Json]) -> Table:

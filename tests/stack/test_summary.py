@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pytest
+
 from stack import dbt, summary
 from stack.settings import Settings
 
@@ -30,3 +32,33 @@ def test_the_summary_says_which_engine_stepped_in() -> None:
         "              fell back to dbt: spark failed, killed",
     ]
     assert summary._engine([]) == ["engine        not recorded"]
+
+
+def entry(step: str, status: str, reason: str = "") -> dict:
+    return {"run_id": "r", "step": step, "status": status, "seconds": 1.0, "rows": None, "reason": reason}
+
+
+@pytest.mark.parametrize(
+    ("entries", "outcome"),
+    [
+        ([entry("sync.wait", "success")], "not over"),
+        ([entry("sync.wait", "failed", "a\nb"), entry("fall_back", "failed")], "red: sync.wait, fall_back"),
+        ([entry("heavy_spark", "engine failed"), entry("publish", "success")], "published"),
+    ],
+)
+def test_the_last_run_says_how_it_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, entries: list[dict], outcome: str
+) -> None:
+    monkeypatch.setattr(summary, "_asked", lambda *_: entries)
+    heading, *steps = summary.last_run(settings)
+    assert heading == f"last run r (marketplace_elt_pipeline): {outcome}"
+    assert len(steps) == len(entries)
+
+
+def test_of_a_step_that_ran_again_only_the_last_try_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = [entry("sync.wait", "failed"), entry("sync.wait", "success"), entry("publish", "success")]
+    monkeypatch.setattr(summary, "_asked", lambda *_: tries)
+    assert [line.split()[:2] for line in summary.last_run(settings)[1:]] == [
+        ["sync.wait", "success"],
+        ["publish", "success"],
+    ]
