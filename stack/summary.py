@@ -192,7 +192,7 @@ def freshness(settings: Settings) -> list[str]:
     names = {"sync.wait": "landed", "publish": "published"}
     newest = _asked(
         settings,
-        f"select step, max(recorded_at) as at from {ledger.TABLE} where status = 'success' and step in ('sync.wait', 'publish') group by step",
+        f"select step, max(recorded_at) as at from {ledger.TABLE} where status = 'success' and step in {tuple(names)} group by step",
     )
     found = {row["step"]: row["at"] for row in newest}
     return [f"{name:10} {found[step]:%Y-%m-%d %H:%M:%S} UTC" for step, name in names.items() if step in found]

@@ -11,7 +11,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook, Subproce
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, Param, TriggerRule, task
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from marketplace.notifications import EngineFailed, FailureNotifier, as_dict, record_success
 from stack import lineage
@@ -61,14 +61,12 @@ class Program(BashOperator):
         return Listening()
 
     def execute(self, context: Any) -> Any:
-        """Run. Raises AirflowFailException, which is not retried, or AirflowException; either with the program's last words."""
+        """Run. Raises AirflowFailException, which is not retried, or as the operator; either with the program's last words."""
         try:
             return super().execute(context)
-        except AirflowSkipException:
-            raise
         except AirflowException as error:
             words = last_words(self.subprocess_hook.said)
-            kind = AirflowFailException if is_final(str(error)) else AirflowException
+            kind = AirflowFailException if is_final(str(error)) else type(error)
             raise kind(f"{words} ({error})" if words else str(error)) from error
 
 
