@@ -76,7 +76,7 @@ def environment(settings: Settings) -> dict[str, str]:
     options = {
         "CORE__DAGS_FOLDER": str(ROOT / "airflow" / "dags"),
         "CORE__LOAD_EXAMPLES": "False",
-        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__EXECUTOR": "stack.executor.WarmLocalExecutor",
         "CORE__PARALLELISM": "4",
         "CORE__DEFAULT_TIMEZONE": "utc",
         "CORE__FERNET_KEY": settings.airflow_fernet_key
