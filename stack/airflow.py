@@ -92,7 +92,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "API_AUTH__JWT_SECRET": settings.airflow_jwt_secret or _secret(settings, "jwt", secrets.token_urlsafe(64)),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         # A file that changed is parsed at the next refresh all the same.
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         # At 0.3 s the scheduler alone took a fifth of a core from what it waits for; at Airflow's own 1 s a run of 25 tasks waits for it.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
@@ -141,10 +141,12 @@ def process(settings: Settings, env: dict[str, str] | None = None) -> Process:
 
 
 def is_healthy(settings: Settings) -> bool:
-    """Whether the API answers and scheduler and DAG processor send their heartbeats."""
+    """Whether the API answers, scheduler and DAG processor send their heartbeats, and the tasks' own API answers, which the first one to ask makes."""
     try:
         with urllib.request.urlopen(f"{settings.airflow_url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310
             health = json.load(answer)
+        with urllib.request.urlopen(f"{settings.airflow_url}/execution/health", timeout=ANSWER_SECONDS):  # noqa: S310
+            pass
     except (OSError, urllib.error.URLError, ValueError):
         return False
     return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
