@@ -109,7 +109,11 @@ def test_a_cluster_that_loses_a_worker_publishes_what_one_machine_does(
     raw_tables.replace(bigquery.client(empty_warehouse), scenario.first_sync())
 
     # spark-submit sends all that a Python program says to stdout.
-    submit = cluster.submit.replace("4g", "700m").replace("file:///mnt/lake", (tmp_path / "cluster").as_uri())
+    submit = (
+        cluster.submit.replace("4g", "700m")
+        .replace("=24", "=4")
+        .replace("file:///mnt/lake", (tmp_path / "cluster").as_uri())
+    )
     process = subprocess.Popen(
         ["/bin/bash", "-c", submit],
         cwd=ROOT,
