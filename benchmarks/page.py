@@ -498,6 +498,89 @@ def pipeline() -> str:
     return "\n\n".join(part for part in (table(head, runs), table(of_step, steps), "\n".join(notes)) if part)
 
 
+def overhead() -> str:
+    """What Airflow adds to a run's programs."""
+    rows = [
+        [
+            f"{result['scale']:g}",
+            *(f"{result['figures'][name]:.1f}" for name in ("wall_seconds", "programs_seconds", "beside_seconds")),
+            f"{result['figures']['parse_seconds']:.2f}",
+            "no" if result["figures"]["parsed_without_network"] else "yes",
+            result["machine"]["measured_at"][:10],
+            link(name),
+        ]
+        for name, result in _load("overhead_scale_*.json").items()
+    ]
+    head = [
+        "scale",
+        "run, s",
+        "its programs, s",
+        "beside them, s",
+        "parse of the DAG, s",
+        "with a network",
+        "date",
+        "result",
+    ]
+    return table(head, rows) if rows else NOTHING
+
+
+def sweep() -> str:
+    """The engine that the threshold asks for, and the one that was chosen, by volume."""
+    result = next(iter(_load("volume_sweep.json").values()), None)
+    if not result:
+        return NOTHING
+    rows = [
+        [
+            f"{step['scale']:g}",
+            f"{step['rows']:,}",
+            step["engine"],
+            f"{step['at_a_threshold_of_the_rows']}, {step['at_one_row_more']}",
+            " / ".join(f"{step['predicted_seconds'][engine]:,.0f}" for engine in ("dbt", "spark")),
+        ]
+        for step in result["steps"]
+    ]
+    head = [
+        "scale",
+        "rows that wait",
+        f"chosen at the default threshold of {result['steps'][0]['threshold']:,}",
+        "at a threshold of just these rows, and of one more",
+        "seconds predicted, dbt / Spark",
+    ]
+    return f"{table(head, rows)}\n\n{link('volume_sweep.json')}"
+
+
+def cycles() -> str:
+    """Business days in a row."""
+    rows = [
+        [
+            f"{result['scale']:g}",
+            str(len(result["days"])),
+            *(
+                f"{result['figures'][name]:.2f}"
+                for name in ("dbt_seconds_growth", "spark_seconds_growth", "memory_growth", "files_after_maintenance")
+            ),
+            str(result["figures"]["most_files_of_a_table"]),
+            f"{result['figures']['differences_between_engines']} in {result['figures']['tables_audited']} tables",
+            result["machine"]["measured_at"][:10],
+            link(name),
+        ]
+        for name, result in _load("daily_cycles_scale_*.json").items()
+    ]
+    head = [
+        "scale",
+        "days",
+        "run by dbt, growth",
+        "run by Spark, growth",
+        "memory, growth",
+        "files after maintenance, growth",
+        "most files of a Delta table",
+        "rows different between engines",
+        "date",
+        "result",
+    ]
+    return table(head, rows) if rows else NOTHING
+
+
 def _cost() -> Json | None:
     return next(iter(_load("cost_model.json").values()), None)
 
@@ -599,6 +682,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "landing": landing,
     "dbt": dbt,
     "pipeline": pipeline,
+    "overhead": overhead,
+    "sweep": sweep,
+    "cycles": cycles,
     "cost": cost,
     "crossovers": crossovers,
     "sensitivity": sensitivity,

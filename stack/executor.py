@@ -1,7 +1,7 @@
 """Airflow's LocalExecutor with workers that know the packages of the DAG files before their first task.
 
-Airflow reads a DAG file anew in the process of each task, which is forked from a worker, which is forked from the scheduler when it starts. What the scheduler has imported by then
-need not be imported by every task. Only packages: a change of the project's own code holds from the next task on, as ever.
+Airflow reads a DAG file anew in the process of each task, which is forked from a worker, which is forked from the scheduler when that starts. What the
+scheduler has imported by then need not be imported by every task. Only packages: a change of the project's own code holds from the next task on, as ever.
 """
 
 from __future__ import annotations
