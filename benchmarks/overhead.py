@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, took in tasks.items():
         print(f"{name:24} {took['seconds']:8.1f} {took.get('program_seconds', ''):>8}")
     for name, value in measured.items():
-        print(f"{name:24} {value:>8}   {targets.get(name, '')}")
+        print(f"{name:24} {value!s:>8}   {targets.get(name, '')}")
     return 0
 
 

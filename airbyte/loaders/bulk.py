@@ -21,6 +21,7 @@ from airbyte.connections import description
 from airbyte.connectors.destination_bigquery.landing import Landing
 from airbyte.connectors.protocol import ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column, json_schema
+from airbyte.deletion_sweep import ensure_deleted_at
 from airbyte.server.catalog import SYNC_MODES
 from source.parquet import MANIFEST
 from source.tables import TYPES
@@ -100,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         create_datasets(bq, current.bigquery_location)
         rows = sum(load(bq, chosen.folder).values())
+        # As the sweep that follows a sync: dbt's models read the column.
+        ensure_deleted_at(bq)
     except (BulkLoadError, GoogleAPIError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
