@@ -30,7 +30,7 @@ PACKAGES = (
 )
 
 
-class WarmLocalExecutor(LocalExecutor):
+class WarmLocalExecutor(LocalExecutor):  # type: ignore[misc] # Airflow has an environment of its own, which mypy does not see
     """As LocalExecutor."""
 
     def start(self) -> None:

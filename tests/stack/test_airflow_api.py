@@ -28,7 +28,8 @@ class Server(BaseHTTPRequestHandler):
             return
         self.send_response(int(how))
         self.end_headers()
-        self.wfile.write(json.dumps({"access_token": "x", "state": "running", "dag_run_id": "one"}).encode())
+        well = dict.fromkeys(("metadatabase", "scheduler", "dag_processor"), {"status": "healthy"})
+        self.wfile.write(json.dumps({"access_token": "x", "state": "running", "dag_run_id": "one"} | well).encode())
 
     do_GET = do_POST = answer
 
@@ -72,3 +73,14 @@ def test_a_question_that_airflow_refuses_is_asked_once_and_one_in_vain_five_time
     with pytest.raises(StackError, match="500"):
         api.run("dag", "one")
     assert asked == ["GET"] * 6
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"), [([200, 200], True), ([200, 503], False), ([200, "late"], False), ([503], False)]
+)
+def test_airflow_is_up_when_the_tasks_own_api_answers_too(
+    api: airflow.Api, answers: list[int | str], expected: bool
+) -> None:
+    to_come[:] = answers
+    assert airflow.is_healthy(settings.load()) is expected
+    assert to_come == []
