@@ -10,17 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import psutil
 
-from benchmarks.deployment import RESULTS, Json, deployment, machine, save, verdicts
+from benchmarks.deployment import RESULTS, Json, deployment, machine, run, save, verdicts
 from stack import airflow, bigquery, ledger
 from stack.__main__ import SERVICES
-from stack.settings import ROOT, Settings
+from stack.settings import Settings
 
 ENGINES = ("dbt", "spark")
 MAINTENANCE_EVERY = 7
@@ -32,14 +31,6 @@ TARGETS = {
     "files_after_maintenance": ("<=", 1.0),
     "differences_between_engines": ("<=", 0.0),
 }
-
-
-def run(*arguments: str) -> str:
-    """Run a module of the project as a user does; returns what it printed. Exits with its output when it fails."""
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"error: {' '.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def trigger(dag: str, **conf: object) -> float:

@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ import psutil
 from benchmarks.repeating import Repeating
 from stack import postgres, settings
 from stack.processes import free_port
-from stack.settings import Settings
+from stack.settings import ROOT, Settings
 
 Json = dict[str, Any]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -48,6 +50,14 @@ def deployment(services: Sequence[Any]) -> Iterator[Settings]:
         if postgres in started:
             postgres.remove(current)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(*arguments: str) -> str:
+    """Run a module of the project as a user does; returns what it printed. Exits with its output when it fails."""
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: {' '.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
+    return done.stdout
 
 
 class PeakMemory(Repeating):

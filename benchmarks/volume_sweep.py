@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import subprocess
 import sys
 from typing import Any
 
-from benchmarks.deployment import RESULTS, Json, deployment, machine, save
+from benchmarks.deployment import RESULTS, Json, deployment, machine, run, save
 from stack import emulator
 from stack.settings import ROOT
 
 SCALES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-
-
-def run(*arguments: str) -> None:
-    """Run a module of the project as a user does. Exits with its output when it fails."""
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"error: {' '.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
 
 
 def at(scale: float, decision: Any) -> Json:
