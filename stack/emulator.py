@@ -21,6 +21,7 @@ def process(settings: Settings) -> Process:
             *("--host", settings.bind_host),
             *("--port", str(settings.bigquery_port), "--grpc-port", str(settings.bigquery_grpc_port)),
             *("--project", settings.bigquery_project, "--data-dir", str(settings.local_dir / "bigquery")),
+            f"--memory={settings.bigquery_emulator_memory}",
         ],
         run_dir=settings.local_dir / "run",
         env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", "TZ": "UTC"},

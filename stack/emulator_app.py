@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 import threading
 import time
@@ -160,6 +161,19 @@ def forget_the_past() -> None:
         database.execute("CALL ducklake_cleanup_old_files(?, cleanup_all => true)", [project])
 
 
+def bound_memory(spill: Path, memory: str = "") -> None:
+    """Let queries have `memory` ("4GB"; "": 80 % of what the machine or the container has) and put what is more into a folder.
+
+    The folder is emptied of what a killed process left. By itself DuckDB would use the working directory: the user's, and in a container a read-only one.
+    """
+    from local_bigquery.engine import database
+
+    shutil.rmtree(spill, ignore_errors=True)
+    for name, value in {"temp_directory": str(spill), "memory_limit": memory}.items():
+        if value:
+            database.execute(f"SET GLOBAL {name} = '{value.replace("'", "''")}'")
+
+
 def keep_house(lifetime: float, last_read: LastRead) -> None:
     """Drop results as they get old, for as long as the process lives."""
     while True:
@@ -191,6 +205,9 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     # A client that reads page by page asks for the next one long before a minute has gone.
     parser.add_argument("--result-seconds", type=float, default=60, help="how long a result that nobody reads is kept")
+    parser.add_argument(
+        "--memory", default="", help="what queries may take before they spill, such as 4GB (default 80 %%)"
+    )
     arguments = parser.parse_args()
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
 
@@ -212,6 +229,7 @@ def main() -> None:
     settings.default_dataset_id = "raw"
     settings.data_dir = arguments.data_dir / "data"
     replace()
+    bound_memory(arguments.data_dir / "spill", arguments.memory)
     end_unfinished_jobs()
     drop_results(time.time())
     forget_the_past()

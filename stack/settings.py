@@ -51,6 +51,8 @@ class Settings:
     bigquery_storage_endpoint: str
     bigquery_port: int
     bigquery_grpc_port: int
+    # What the emulator's queries may take of the memory before they spill into `local_dir`, such as 4GB; empty means 80 % of it.
+    bigquery_emulator_memory: str
 
     # Airbyte's public API: the embedded server, or a real Airbyte.
     airbyte_url: str
@@ -149,6 +151,7 @@ def load() -> Settings:
         bigquery_storage_endpoint="" if real_bigquery else _env("BIGQUERY_STORAGE_ENDPOINT", f"127.0.0.1:{grpc_port}"),
         bigquery_port=bigquery_port,
         bigquery_grpc_port=grpc_port,
+        bigquery_emulator_memory=_env("BIGQUERY_EMULATOR_MEMORY", ""),
         airbyte_url=_env("AIRBYTE_URL", f"http://127.0.0.1:{airbyte_port}/api/public/v1"),
         airbyte_port=airbyte_port,
         airbyte_client_id=_env("AIRBYTE_CLIENT_ID", ""),

@@ -28,7 +28,7 @@ class Server(BaseHTTPRequestHandler):
             return
         self.send_response(int(how))
         self.end_headers()
-        well = dict.fromkeys(("metadatabase", "scheduler", "dag_processor"), {"status": "healthy"})
+        well = {part: {"status": "healthy"} for part in ("metadatabase", "scheduler", "dag_processor")}
         self.wfile.write(json.dumps({"access_token": "x", "state": "running", "dag_run_id": "one"} | well).encode())
 
     do_GET = do_POST = answer

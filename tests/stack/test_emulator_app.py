@@ -48,6 +48,15 @@ def test_records_in_memory_are_those_of_the_tables(tmp_path: Path) -> None:
     assert any(answer[1] == "secured" and answer[2] for answer in answers)
 
 
+def test_what_exceeds_the_memory_is_spilled_beside_the_data_and_remains_of_a_killed_process_go(tmp_path: Path) -> None:
+    assert answers_of("emulator_spill.py", tmp_path) == {
+        "settings": [str(tmp_path / "spill"), "95.3 MiB"],
+        "rows": 5_000_000,
+        "spilled": True,
+        "remains": False,
+    }
+
+
 def test_a_merge_does_what_the_emulators_own_does(tmp_path: Path) -> None:
     answers = answers_of("emulator_merges.py", tmp_path)
     assert {name: a for name, a in answers.items() if a["found"] != a["expected"]} == {}
