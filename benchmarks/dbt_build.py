@@ -14,24 +14,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 
-from benchmarks.deployment import RESULTS, Json, machine, save
+from benchmarks.deployment import RESULTS, Json, machine, run, save
 from stack import bigquery, settings
-from stack.settings import ROOT, Settings
+from stack.settings import Settings
 
 # What is aimed at, printed beside what was measured: a full build over its statements, an incremental one over a full one.
 MOST_OVER_STATEMENTS, MOST_OF_FULL = 2.5, 0.30
 
 
-def run(*arguments: str) -> float:
+def timed(*arguments: str) -> float:
     """Run a module of the project as a user does; returns wall seconds. Exits with its output when it fails."""
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"error: {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    run(*arguments)
     seconds = time.monotonic() - started
     print(f"  {' '.join(arguments):48} {seconds:7.1f} s", flush=True)
     return seconds
@@ -67,15 +64,15 @@ def send(current: Settings, statements: list[str]) -> float:
 
 def measure(current: Settings, with_day: bool) -> Json:
     """All figures of one run."""
-    seconds = {"full": run("stack.dbt", "build", "--full-refresh")}
+    seconds = {"full": timed("stack.dbt", "build", "--full-refresh")}
     nodes = built(current)
     seconds["statements"] = send(current, [statement for _, _, statement in nodes if statement])
-    seconds["unchanged"] = run("stack.dbt", "build")
+    seconds["unchanged"] = timed("stack.dbt", "build")
     if with_day:
-        run("source.day")
-        run("airbyte.connections.jobs", "sync")
-        run("airbyte.deletion_sweep")
-        seconds["after_a_day"] = run("stack.dbt", "build")
+        timed("source.day")
+        timed("airbyte.connections.jobs", "sync")
+        timed("airbyte.deletion_sweep")
+        seconds["after_a_day"] = timed("stack.dbt", "build")
     return {
         "seconds": {step: round(value, 1) for step, value in seconds.items()},
         "full_over_statements": round(seconds["full"] / seconds["statements"], 2),

@@ -58,6 +58,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def per_result(pattern: str, columns: dict[str, Callable[[Json], str]]) -> str:
+    """A row for each result file, with a link to it; `columns` say by heading what stands in the row."""
+    rows = [[*(text(result) for text in columns.values()), link(name)] for name, result in _load(pattern).items()]
+    return table([*columns, "result"], rows) if rows else NOTHING
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
@@ -385,46 +391,34 @@ def change() -> str:
 
 def landing() -> str:
     """Throughput of an initial sync."""
-    rows = [
-        [
-            f"{float(r['scale']):g}",
-            f"{r['figures']['rows']:,}",
-            _number(r["figures"]["initial_seconds"]),
-            f"{r['figures']['initial_rows_per_second']:,}",
-            f"{r['figures']['initial_over_floor']:.2f}",
-            link(name),
-        ]
-        for name, r in _load("landing_scale_*.json").items()
-    ]
-    return (
-        table(["scale", "rows", "initial sync, s", "rows a second", "over its floor", "result"], rows)
-        if rows
-        else NOTHING
+    return per_result(
+        "landing_scale_*.json",
+        {
+            "scale": lambda r: f"{float(r['scale']):g}",
+            "rows": lambda r: f"{r['figures']['rows']:,}",
+            "initial sync, s": lambda r: _number(r["figures"]["initial_seconds"]),
+            "rows a second": lambda r: f"{r['figures']['initial_rows_per_second']:,}",
+            "over its floor": lambda r: f"{r['figures']['initial_over_floor']:.2f}",
+        },
     )
 
 
 def dbt() -> str:
     """Full and incremental dbt builds."""
-    rows = [
-        [
-            f"{float(r['scale']):g}",
-            *(
-                _number(r["seconds"][kind]) if kind in r["seconds"] else "-"
-                for kind in ("full", "statements", "unchanged", "after_a_day")
-            ),
-            link(name),
-        ]
-        for name, r in _load("dbt_build_scale_*.json").items()
-    ]
-    head = [
-        "scale",
-        "full, s",
-        "its statements alone, s",
-        "incremental, nothing new, s",
-        "incremental, after a day, s",
-        "result",
-    ]
-    return table(head, rows) if rows else NOTHING
+
+    def seconds(kind: str) -> Callable[[Json], str]:
+        return lambda r: _number(r["seconds"][kind]) if kind in r["seconds"] else "-"
+
+    return per_result(
+        "dbt_build_scale_*.json",
+        {
+            "scale": lambda r: f"{float(r['scale']):g}",
+            "full, s": seconds("full"),
+            "its statements alone, s": seconds("statements"),
+            "incremental, nothing new, s": seconds("unchanged"),
+            "incremental, after a day, s": seconds("after_a_day"),
+        },
+    )
 
 
 def pipelines() -> list[tuple[str, Json]]:
@@ -500,28 +494,18 @@ def pipeline() -> str:
 
 def overhead() -> str:
     """What Airflow adds to a run's programs."""
-    rows = [
-        [
-            f"{result['scale']:g}",
-            *(f"{result['figures'][name]:.1f}" for name in ("wall_seconds", "programs_seconds", "beside_seconds")),
-            f"{result['figures']['parse_seconds']:.2f}",
-            "no" if result["figures"]["parsed_without_network"] else "yes",
-            result["machine"]["measured_at"][:10],
-            link(name),
-        ]
-        for name, result in _load("overhead_scale_*.json").items()
-    ]
-    head = [
-        "scale",
-        "run, s",
-        "its programs, s",
-        "beside them, s",
-        "parse of the DAG, s",
-        "with a network",
-        "date",
-        "result",
-    ]
-    return table(head, rows) if rows else NOTHING
+    return per_result(
+        "overhead_scale_*.json",
+        {
+            "scale": lambda r: f"{r['scale']:g}",
+            "run, s": lambda r: f"{r['figures']['wall_seconds']:.1f}",
+            "its programs, s": lambda r: f"{r['figures']['programs_seconds']:.1f}",
+            "beside them, s": lambda r: f"{r['figures']['beside_seconds']:.1f}",
+            "parse of the DAG, s": lambda r: f"{r['figures']['parse_seconds']:.2f}",
+            "with a network": lambda r: "no" if r["figures"]["parsed_without_network"] else "yes",
+            "date": lambda r: r["machine"]["measured_at"][:10],
+        },
+    )
 
 
 def sweep() -> str:
@@ -551,34 +535,22 @@ def sweep() -> str:
 
 def cycles() -> str:
     """Business days in a row."""
-    rows = [
-        [
-            f"{result['scale']:g}",
-            str(len(result["days"])),
-            *(
-                f"{result['figures'][name]:.2f}"
-                for name in ("dbt_seconds_growth", "spark_seconds_growth", "memory_growth", "files_after_maintenance")
+    return per_result(
+        "daily_cycles_scale_*.json",
+        {
+            "scale": lambda r: f"{r['scale']:g}",
+            "days": lambda r: str(len(r["days"])),
+            "run by dbt, growth": lambda r: f"{r['figures']['dbt_seconds_growth']:.2f}",
+            "run by Spark, growth": lambda r: f"{r['figures']['spark_seconds_growth']:.2f}",
+            "memory, growth": lambda r: f"{r['figures']['memory_growth']:.2f}",
+            "files after maintenance, growth": lambda r: f"{r['figures']['files_after_maintenance']:.2f}",
+            "most files of a Delta table": lambda r: str(r["figures"]["most_files_of_a_table"]),
+            "rows different between engines": lambda r: (
+                f"{r['figures']['differences_between_engines']} in {r['figures']['tables_audited']} tables"
             ),
-            str(result["figures"]["most_files_of_a_table"]),
-            f"{result['figures']['differences_between_engines']} in {result['figures']['tables_audited']} tables",
-            result["machine"]["measured_at"][:10],
-            link(name),
-        ]
-        for name, result in _load("daily_cycles_scale_*.json").items()
-    ]
-    head = [
-        "scale",
-        "days",
-        "run by dbt, growth",
-        "run by Spark, growth",
-        "memory, growth",
-        "files after maintenance, growth",
-        "most files of a Delta table",
-        "rows different between engines",
-        "date",
-        "result",
-    ]
-    return table(head, rows) if rows else NOTHING
+            "date": lambda r: r["machine"]["measured_at"][:10],
+        },
+    )
 
 
 def _cost() -> Json | None:
