@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,8 @@ SAMPLE_SECONDS = 0.5
 
 @contextmanager
 def deployment(services: Sequence[Any]) -> Iterator[Settings]:
-    """Some of the stack's services, started in this order on free ports, in a folder that goes at the end."""
+    """Some of the stack's services, started in this order on free ports, in a folder that goes at the end, also when the benchmark is terminated."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     folder = Path(tempfile.mkdtemp(prefix="marketplace-elt-benchmark-"))
     names = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT")
     os.environ |= {"LOCAL_DIR": str(folder), "OPENLINEAGE_DISABLED": "true"} | {
@@ -58,6 +61,14 @@ def run(*arguments: str) -> str:
     if done.returncode:
         sys.exit(f"error: {' '.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
     return done.stdout
+
+
+def dag_module(name: str) -> Any:
+    """A module of the package `marketplace`, whose folder is on Airflow's path, not on this program's."""
+    folder = str(ROOT / "airflow" / "dags")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module(f"marketplace.{name}")
 
 
 class PeakMemory(Repeating):

@@ -533,6 +533,30 @@ def sweep() -> str:
     return f"{table(head, rows)}\n\n{link('volume_sweep.json')}"
 
 
+def policy() -> str:
+    """What the cost policy chose for volumes that it had not seen, beside what was measured."""
+    result = next(iter(_load("cost_policy.json").values()), None)
+    if not result:
+        return NOTHING
+
+    rows = [
+        [
+            choice["prices"],
+            choice["warehouse"],
+            f"{choice['rows']:,}",
+            " / ".join(choice["measured"].values()),
+            " / ".join(f"{seconds:,.0f}" for seconds in choice["predicted_seconds"].values()),
+            choice["cheaper"],
+            choice["chosen"] + ("" if choice["is_right"] else " (wrong)"),
+        ]
+        for choice in result["choices"]
+    ]
+    head = ["prices", "warehouse", "rows that wait", "seconds measured, dbt / Spark", "predicted", "cheaper", "chosen"]
+    figures = result["figures"]
+    said = f"Right: {figures['right_share']:.0%}; with the hysteresis that the DAG has: {figures['right_share_with_hysteresis']:.0%}."
+    return f"{said}\n\n{table(head, rows)}\n\n{link('cost_policy.json')}"
+
+
 def cycles() -> str:
     """Business days in a row."""
     return per_result(
@@ -656,6 +680,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pipeline": pipeline,
     "overhead": overhead,
     "sweep": sweep,
+    "policy": policy,
     "cycles": cycles,
     "cost": cost,
     "crossovers": crossovers,

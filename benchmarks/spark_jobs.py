@@ -176,15 +176,20 @@ def _modified(bq: google.Client) -> Json:
     return {table.name: bq.get_table(f"intermediate.{table.name}").modified for table in RESULTS_OF_STAGE}
 
 
+def heavy_steps_command(current: Settings) -> list[str]:
+    """spark-submit of the three jobs in one session, as the DAG has it."""
+    command = [str(Path(sys.executable).with_name("spark-submit")), "--driver-memory", current.spark_driver_memory]
+    command += ["--driver-java-options", current.spark_driver_java_options]
+    return [*command, str(ROOT / "spark_jobs" / "heavy_steps.py")]
+
+
 def _submit(current: Settings) -> Json:
     """Run the stage. Returns wall seconds, peak memory and the job's own numbers; exits with its output when it fails."""
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder) / "metrics.json"
-        command = [str(Path(sys.executable).with_name("spark-submit")), "--driver-memory", current.spark_driver_memory]
-        command += ["--driver-java-options", current.spark_driver_java_options]
         began = time.monotonic()
         process = subprocess.Popen(
-            [*command, str(ROOT / "spark_jobs" / "heavy_steps.py"), "--metrics", str(metrics)],
+            [*heavy_steps_command(current), "--metrics", str(metrics)],
             # spark-submit looks for Spark beside this Python.
             env=os.environ | {"PYSPARK_PYTHON": sys.executable},
             stdout=subprocess.PIPE,

@@ -8,13 +8,11 @@ For each scale, in a deployment of its own: a whole marketplace in raw by load j
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from typing import Any
 
-from benchmarks.deployment import RESULTS, Json, deployment, machine, run, save
+from benchmarks.deployment import RESULTS, Json, dag_module, deployment, machine, run, save
 from stack import emulator
-from stack.settings import ROOT
 
 SCALES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
@@ -62,9 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="default: 0.01 to 10")
     chosen = parser.parse_args(arguments)
-    # The folder of the DAG files is on Airflow's path, not on this program's.
-    sys.path.insert(0, str(ROOT / "airflow" / "dags"))
-    decision = importlib.import_module("marketplace.decision")
+    decision = dag_module("decision")
     steps = []
     for scale in sorted(chosen.scales):
         step = at(scale, decision)
