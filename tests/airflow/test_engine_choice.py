@@ -182,6 +182,18 @@ def test_a_slower_machine_scales_the_seed_and_its_own_runs_make_the_line_its_own
     assert predict_seconds("dbt", 3 * MILLION, steeper, SEED) == pytest.approx(310, rel=0.1)
 
 
+def test_three_runs_at_different_volumes_are_believed_more_than_the_seed() -> None:
+    own = [PastRun("spark", n * MILLION, 30 + 2 * n) for n in (2, 8, 16)]
+    for n in (4, 12, 20):
+        assert predict_seconds("spark", n * MILLION, own, decision.seed()) == pytest.approx(30 + 2 * n, rel=0.12)
+
+
+def test_runs_at_one_volume_leave_the_growth_to_the_seed() -> None:
+    own = [PastRun("dbt", MILLION, seconds) for seconds in (38, 40, 41)]
+    assert predict_seconds("dbt", MILLION, own, SEED) == pytest.approx(40, rel=0.05)
+    assert predict_seconds("dbt", 10 * MILLION, own, SEED) == pytest.approx(220, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [

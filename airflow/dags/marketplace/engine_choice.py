@@ -19,6 +19,8 @@ FITTED_RUNS = 20
 # For how many runs an engine's failure at a volume keeps it from that volume. Then it is tried again: the cluster may be back.
 REMEMBERED_RUNS = 20
 BYTES_PER_TIB = 2**40
+# How far one run's seconds lie from the line, and how far each part of this deployment's line may lie from the seed's, as shares (standard deviations).
+NOISE, DOUBT = 0.15, 1.0
 
 
 @dataclass(frozen=True)
@@ -148,40 +150,50 @@ def fails_at(engine: str, rows: int | None, history: Sequence[PastRun]) -> bool:
 def predict_seconds(engine: str, rows: int, history: Sequence[PastRun], seed: Sequence[PastRun] = ()) -> float | None:
     """The step's wall seconds by a line, fixed + per row, or None without any run of the engine.
 
-    The seed tells how seconds grow with rows; this deployment's runs tell how fast it is. So the seed is scaled by the median of own seconds to
-    the seed's line, and the line is fitted to both: with the second or third run the scale is right, with many the slope is this deployment's own.
+    The seed tells how seconds grow with rows until this deployment's runs do: its line, scaled by the median of own seconds to it, is what is believed before
+    the own runs (DOUBT), and these are measures of the line (NOISE). So the first run sets the scale, and runs at different volumes soon the line.
     """
-    own = [(run.rows, run.seconds) for run in history if run.engine == engine and _is_measure(run)][-FITTED_RUNS:]
-    elsewhere = [(run.rows, run.seconds) for run in seed if run.engine == engine and _is_measure(run)]
+    own = [(run.rows or 0, run.seconds) for run in history if run.engine == engine and _is_measure(run)][-FITTED_RUNS:]
+    elsewhere = [(run.rows or 0, run.seconds) for run in seed if run.engine == engine and _is_measure(run)]
+    if not own and not elsewhere:
+        return None
+    line = _fit(elsewhere or own)
     if own and elsewhere:
-        line = _fit(elsewhere)
         speed = median(seconds / max(_at(line, n), 0.1) for n, seconds in own)
-        elsewhere = [(n, seconds * speed) for n, seconds in elsewhere]
-    points = own + elsewhere
-    return _at(_fit(points), rows) if points else None
+        line = _fit(own, (line[0] * speed, line[1] * speed))
+    return _at(line, rows)
 
 
 def _is_measure(run: PastRun) -> bool:
     return run.outcome == SUCCESS and run.rows is not None
 
 
-def _fit(points: Sequence[tuple[int | None, float]]) -> tuple[float, float]:
-    """(fixed, per row) by least squares of the relative errors, neither negative: ten seconds at a small volume count like a hundred at a large one."""
-    weighted = [(float(n or 0), seconds, 1 / max(seconds, 0.1) ** 2) for n, seconds in points]
-    weight = sum(w for _, _, w in weighted)
-    x = sum(w * n for n, _, w in weighted) / weight
-    y = sum(w * seconds for _, seconds, w in weighted) / weight
-    spread = sum(w * (n - x) ** 2 for n, _, w in weighted)
-    slope = sum(w * (n - x) * (seconds - y) for n, seconds, w in weighted) / spread if spread > 0 else 0.0
-    if slope < 0:
-        return y, 0.0
-    if y - slope * x < 0:
-        return 0.0, sum(w * n * s for n, s, w in weighted) / sum(w * n * n for n, _, w in weighted)
-    return y - slope * x, slope
+def _fit(points: Sequence[tuple[int, float]], prior: tuple[float, float] | None = None) -> tuple[float, float]:
+    """(fixed, per row) of the line through (rows, seconds), neither negative.
+
+    By least squares of the relative errors: ten seconds at a small volume count like a hundred at a large one. A `prior` line pulls each part towards its own,
+    the less the more points there are and the further they lie apart.
+    """
+    weighted = [(n, seconds, 1 / (NOISE * max(seconds, 0.1)) ** 2) for n, seconds in points]
+    fixed, slope = prior or (0.0, 0.0)
+    pull_fixed, pull_slope = (1 / (DOUBT * part) ** 2 if part > 1e-12 else 0.0 for part in (fixed, slope))
+    w = sum(w for _, _, w in weighted) + pull_fixed
+    wx = sum(w * n for n, _, w in weighted)
+    wxx = sum(w * n * n for n, _, w in weighted) + pull_slope
+    wy = sum(w * seconds for _, seconds, w in weighted) + pull_fixed * fixed
+    wxy = sum(w * n * seconds for n, seconds, w in weighted) + pull_slope * slope
+    # Not zero but by rounding where all points have the same rows and nothing pulls: then the slope is unknown, and none.
+    spread = w * wxx - wx * wx
+    per_row = (w * wxy - wx * wy) / spread if spread > 1e-9 * w * wxx else 0.0
+    if per_row <= 0:
+        return wy / w, 0.0
+    if wy < per_row * wx:
+        return 0.0, wxy / wxx
+    return (wy - per_row * wx) / w, per_row
 
 
-def _at(line: tuple[float, float], rows: int | None) -> float:
-    return line[0] + line[1] * (rows or 0)
+def _at(line: tuple[float, float], rows: int) -> float:
+    return line[0] + line[1] * rows
 
 
 def _predictions(
