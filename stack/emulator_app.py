@@ -22,7 +22,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ def replace() -> None:
     """Put what is quicker in the place of the emulator's own functions."""
     from local_bigquery.catalog import datasets, tabledata, tables
     from local_bigquery.engine import database
-    from local_bigquery.jobs import merge
+    from local_bigquery.jobs import merge, query
     from local_bigquery.sql.rules import partitions
 
     from stack import emulator_catalog, emulator_merge, emulator_records
@@ -122,6 +121,7 @@ def replace() -> None:
     tables.columns = tabledata.columns = emulator_catalog.columns
     partitions._hidden = emulator_catalog.has_ingestion_time
     merge.run = emulator_merge.run
+    query.execute = emulator_catalog.execute
 
 
 def end_unfinished_jobs() -> None:
@@ -132,23 +132,6 @@ def end_unfinished_jobs() -> None:
     error = {"reason": "stopped", "message": "the emulator was stopped while the job ran"}
     for job in store.list_(settings.default_project_id, ["PENDING", "RUNNING"]):
         store.save(job.replace(status={"state": "DONE", "errorResult": error, "errors": [error]}))
-
-
-def drop_results(ended_before: float, still_read: Container[str] = ()) -> None:
-    """Drop the stored results of queries that had ended by then, but for those of the jobs that are still read."""
-    from local_bigquery.catalog import tables
-    from local_bigquery.engine import database
-
-    found = database.fetch(
-        "SELECT jobs.project_id, jobs.job_id FROM duckdb_tables() AS stored "
-        "JOIN emulator.jobs AS jobs ON stored.table_name = jobs.project_id || ':' || jobs.job_id "
-        "WHERE stored.database_name = 'emulator' AND stored.schema_name = '_results' AND jobs.state = 'DONE' "
-        "AND CAST(jobs.resource ->> '$.statistics.endTime' AS DOUBLE) <= ?",
-        [ended_before * 1000],
-    )
-    for project, job in found:
-        if job not in still_read:
-            tables.delete(project, tables.RESULTS, job)
 
 
 def forget_the_past() -> None:
@@ -176,11 +159,13 @@ def bound_memory(spill: Path, memory: str = "") -> None:
 
 def keep_house(lifetime: float, last_read: LastRead) -> None:
     """Drop results as they get old, for as long as the process lives."""
+    from stack import emulator_records
+
     while True:
         time.sleep(lifetime / 10)
         moment = time.time() - lifetime
         try:
-            drop_results(moment, last_read.since(moment))
+            emulator_records.drop_results(moment, last_read.since(moment))
         except Exception:
             # A client may have deleted a job meanwhile; the next round takes the rest.
             traceback.print_exc()
@@ -222,6 +207,8 @@ def main() -> None:
     from local_bigquery.grpc import server
     from local_bigquery.settings import settings
 
+    from stack import emulator_records
+
     settings.bigquery_host = arguments.host
     settings.bigquery_port = arguments.port
     settings.grpc_port = arguments.grpc_port
@@ -231,7 +218,7 @@ def main() -> None:
     replace()
     bound_memory(arguments.data_dir / "spill", arguments.memory)
     end_unfinished_jobs()
-    drop_results(time.time())
+    emulator_records.drop_all_results()
     forget_the_past()
     served = LastRead(CtasDestination(app))
     threading.Thread(

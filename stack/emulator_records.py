@@ -1,4 +1,4 @@
-"""The emulator's records of jobs, datasets and tables, kept in memory beside its own tables. Runs in the emulator's own environment.
+"""The emulator's records of jobs, their results, datasets and tables, kept in memory beside its own tables. Runs in the emulator's own environment.
 
 The emulator reads a record from its database each time that it needs one, and writes a job's at each change of state: seven reads and three writes for
 `select 1`, nearly half of its CPU time. It is the only process that writes them. So each is read once, and written where it has to outlive the process. What
@@ -10,25 +10,28 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Container
 from typing import Any
 
-from local_bigquery.catalog import metadata, row_access
+from local_bigquery.catalog import metadata, row_access, tables
 from local_bigquery.engine import database
 from local_bigquery.jobs import store
-from local_bigquery.models import Job, RowAccessPolicy
+from local_bigquery.models import Job, RowAccessPolicy, Table
 
 Keys = tuple[str, ...]
 
 # A client asks for a job until it ended, and then for its rows; older ones are read from the table.
 JOBS_IN_MEMORY = 500
 
-_save, _delete = metadata.save, metadata.delete
+_save, _delete, _write = metadata.save, metadata.delete, tables.write
 _save_job, _load_job, _list_jobs, _delete_job = store.save, store.load, store.list_, store.delete
 # One writer at a time: memory must end with what the table ended with.
 _lock = threading.RLock()
 # By kind, as text: who gets a record may change it.
 _resources: dict[str, dict[Keys, str]] = {}
 _jobs: OrderedDict[Keys, str] = OrderedDict()
+# The jobs whose results are stored. DuckDB would list them only with all tables of all databases.
+_results: set[Keys] = set()
 
 
 def _of_kind(kind: str) -> dict[Keys, str]:
@@ -112,8 +115,42 @@ def delete_job(project_id: str, job_id: str) -> None:
         _jobs.clear()
 
 
+def write(cursor: Any, query: str, parameters: Any, reference: Keys, *arguments: Any, **options: Any) -> bool:
+    """Write a query's rows to a table, as `tables.write`, and remember a result."""
+    is_new = bool(_write(cursor, query, parameters, reference, *arguments, **options))
+    project_id, dataset_id, job_id = reference
+    if dataset_id == tables.RESULTS:
+        with _lock:
+            _results.add((project_id, job_id))
+    return is_new
+
+
+def drop_results(ended_before: float, still_read: Container[str] = ()) -> None:
+    """Drop the stored results of queries that had ended by then, in seconds since the epoch, but for those of the jobs that are still read."""
+    with _lock:
+        stored = list(_results)
+    for project_id, job_id in stored:
+        job = load_job(project_id, job_id)
+        # With the job that a client deletes its result goes.
+        is_due = job is None or (job.status.state == "DONE" and int(job.statistics.endTime) <= ended_before * 1000)
+        if is_due and job_id not in still_read:
+            with _lock:
+                _results.discard((project_id, job_id))
+            if job is not None:
+                tables.delete(project_id, tables.RESULTS, job_id)
+
+
+def drop_all_results() -> None:
+    """Drop what an earlier process has stored: nobody reads on in it."""
+    database.execute("DROP SCHEMA emulator._results CASCADE")
+    database.execute("CREATE SCHEMA emulator._results")
+    for project_id in database.projects():
+        delete_resources(Table, project_id, tables.RESULTS)
+
+
 def replace() -> None:
     """Put these in the place of the emulator's own."""
     metadata.list_, metadata.save, metadata.delete = resources, save_resource, delete_resources
     row_access.secured = secured
     store.save, store.load, store.list_, store.delete = save_job, load_job, list_jobs, delete_job
+    tables.write = write

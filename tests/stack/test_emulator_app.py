@@ -42,6 +42,16 @@ def test_tables_columns_and_datasets_are_found_as_the_emulator_finds_them(tmp_pa
     assert any(answer[2] for answer in answers)
 
 
+def test_statements_answer_as_the_emulators_own_do_and_list_no_tables(tmp_path: Path) -> None:
+    answers = answers_of("emulator_statements.py", tmp_path)
+    assert [answer for answer in answers if answer[1][0] != answer[2][0]] == []
+    assert [answer[1][0] for answer in answers if not isinstance(answer[1][0], str)] == [[[n]] for n in (1, 2, 3, 1, 5)]
+    listed = {answer[0]: (answer[1][1], answer[2][1]) for answer in answers}
+    # Else the emulator's question has changed, and ours no longer meets it.
+    assert listed.pop("a session") == (True, True)
+    assert set(listed.values()) == {(True, False)}
+
+
 def test_records_in_memory_are_those_of_the_tables(tmp_path: Path) -> None:
     answers = answers_of("emulator_records.py", tmp_path)
     assert [answer for answer in answers if answer[2] != answer[3]] == []
