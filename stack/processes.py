@@ -122,17 +122,19 @@ class Process:
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def stop(self) -> bool:
-        """Stop the process and everything in its session. Returns whether anything was running."""
+        """Stop the process, everything in its session and, as long as it lives itself, all that it started. Returns whether anything was running."""
         leader = self.running()
         session = leader.pid if leader else _recorded_pid(self.pid_file)
         if session is None:
             return False
-        members = _session(session)
+        members = {*_session(session), *(_descendants(leader) if leader else ())}
         if leader:
             _signal(leader, self.stop_signal)
             psutil.wait_procs([leader], timeout=self.stop_seconds)
-        # What the leader started and did not take along (Airflow's scheduler leaves its children behind).
-        _end(_session(session) or [p for p in members if p.is_running()])
+        # What the leader started and did not take along: Airflow's scheduler leaves its children behind, and the tasks' programs have sessions of their own.
+        _end(
+            [process for process in {*_session(session), *members} if process.is_running() and not _is_zombie(process)]
+        )
         # As long as the leader is a zombie, Postgres takes it for the server that holds the data, and does not start.
         if recorded := _recorded(self.pid_file):
             psutil.wait_procs([recorded], timeout=self.stop_seconds)
@@ -176,6 +178,13 @@ def _session(leader: int) -> list[psutil.Process]:
         except (OSError, psutil.Error):
             continue
     return members
+
+
+def _descendants(leader: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(leader.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

@@ -154,9 +154,11 @@ def test_stop_waits_until_a_killed_leader_is_no_zombie_any_more(tmp_path: Path) 
         assert not psutil.pid_exists(pid)
 
 
-def test_stop_takes_the_children_along_and_nobody_else(tmp_path) -> None:
+@pytest.mark.parametrize("program", ["sleep 300", "setsid sleep 300"], ids=["its session's", "in a session of its own"])
+def test_stop_takes_the_children_along_and_nobody_else(tmp_path: Path, program: str) -> None:
+    """Airflow's tasks run their programs in sessions of their own."""
     process = Process(
-        "parent", ["sh", "-c", "sleep 300 & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
+        "parent", ["sh", "-c", f"{program} & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
     )
     process.start(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", timeout=60)
     child = int((tmp_path / "child").read_text())
