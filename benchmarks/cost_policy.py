@@ -26,7 +26,7 @@ from benchmarks.spark_jobs import heavy_steps_command
 from stack import emulator, failures, volume
 from stack.settings import ROOT, Settings
 
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0)
+SCALES = (0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 ENGINES = ("dbt", "spark")
 # The emulator's memory; empty is its default, a share of the machine's.
 WAREHOUSES = {"plain": "", "1 GB": "1GB"}
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="default: ten from 0.1 to 16")
+    parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="default: ten from 0.1 to 10")
     chosen = parser.parse_args(arguments)
     runs = []
     for number, scale in enumerate(sorted(chosen.scales)):
