@@ -5,8 +5,9 @@ the rates, staging, then the heavy step by both engines, everything new, in an o
 are those of the program, start included; where an engine fails for a reason of its own, as out of memory, the other one is the cheaper.
 
 Then, for each warehouse and price profile, `choose_engine` gets every second volume's runs as the deployment's history and says for the volumes between them
-which engine it would take; what the measured seconds and the prices say is the truth. The choice is asked for without hysteresis, which exists to stay with
-the dearer engine where the difference is small, and with it.
+which engine it would take; what the measured seconds and the prices say is the truth. Beside the project's price profiles stand such as make an hour of dbt
+cost some hours of Spark: with some of them Spark is the cheaper one, and with one it is close. The choice is asked for without hysteresis, which exists to
+stay with the dearer engine where the difference is small, and with it. `--measured` judges the result's runs anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ SCALES = (0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 ENGINES = ("dbt", "spark")
 # The emulator's memory; empty is its default, a share of the machine's.
 WAREHOUSES = {"plain": "", "1 GB": "1GB"}
+# How many hours of Spark an hour of dbt costs.
+HOURS = (2, 4, 6, 8, 12)
 TARGETS = {"right_share": (">=", 0.9)}
 
 
@@ -55,6 +59,17 @@ def timed(current: Settings, engine: str) -> Json:
         if not found["failed"]:
             sys.exit(f"error: {engine} failed:\n{output[-3000:]}")
     return found
+
+
+def measure_all(scales: Sequence[float]) -> list[Json]:
+    """Both engines at each volume in each warehouse."""
+    runs = []
+    for number, scale in enumerate(sorted(scales)):
+        with tempfile.TemporaryDirectory() as folder:
+            run("source.parquet", folder, "--scale", str(scale))
+            order = ENGINES if number % 2 else ENGINES[::-1]
+            runs += [measure(warehouse, scale, Path(folder), order) for warehouse in WAREHOUSES]
+    return runs
 
 
 def told(step: Json) -> str:
@@ -127,6 +142,17 @@ def judge(run: Json, seen: list[Any], prices: dict[str, Any]) -> Json:
     }
 
 
+def price_profiles() -> dict[str, Any]:
+    """{profile: prices by engine}: the project's, and those by HOURS."""
+    decision, choice = dag_module("decision"), dag_module("engine_choice")
+    own = json.loads((decision.HERE / "price_profiles.json").read_text())
+    by_hours = {
+        f"dbt {hours} times Spark's, an hour": {"dbt": choice.Price(per_hour=hours), "spark": choice.Price(per_hour=1)}
+        for hours in HOURS
+    }
+    return {profile: decision.prices(profile) for profile in own} | by_hours
+
+
 def judged(runs: list[Json], prices: dict[str, Any]) -> list[Json]:
     """What is chosen for every second volume of each warehouse, after the runs at the volumes between."""
     found = []
@@ -144,33 +170,28 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="default: ten from 0.1 to 10")
+    parser.add_argument("--measured", action="store_true", help="run nothing, and judge anew what the result holds")
     chosen = parser.parse_args(arguments)
-    runs = []
-    for number, scale in enumerate(sorted(chosen.scales)):
-        with tempfile.TemporaryDirectory() as folder:
-            run("source.parquet", folder, "--scale", str(scale))
-            order = ENGINES if number % 2 else ENGINES[::-1]
-            runs += [measure(warehouse, scale, Path(folder), order) for warehouse in WAREHOUSES]
-    decision = dag_module("decision")
-    choices = [
+    path = RESULTS / "cost_policy.json"
+    if chosen.measured:
+        kept = json.loads(path.read_text())
+        runs, about = kept["runs"], kept["machine"]
+    else:
+        runs, about = measure_all(chosen.scales), machine()
+    choices: list[Json] = [
         {"prices": profile} | judgement
-        for profile in json.loads((decision.HERE / "price_profiles.json").read_text())
-        for judgement in judged(runs, decision.prices(profile))
+        for profile, prices in price_profiles().items()
+        for judgement in judged(runs, prices)
     ]
     measured = {
         name: round(sum(choice[key] for choice in choices) / len(choices), 3)
         for name, key in (("right_share", "is_right"), ("right_share_with_hysteresis", "is_right_with_hysteresis"))
     }
     targets = verdicts(measured, TARGETS)
-    save(
-        {"machine": machine(), "figures": measured, "targets": targets, "choices": choices, "runs": runs},
-        RESULTS / "cost_policy.json",
-    )
+    save({"machine": about, "figures": measured, "targets": targets, "choices": choices, "runs": runs}, path)
     for choice in choices:
-        print(
-            f"{choice['prices']:10} {choice['warehouse']:6} {choice['rows']:10,} rows  "
-            f"{choice['chosen']:6} {'right' if choice['is_right'] else 'WRONG'}"
-        )
+        if not choice["is_right"]:
+            print(f"wrong: {choice['chosen']} at {choice['rows']:,} rows, {choice['warehouse']}, {choice['prices']}")
     for name, value in measured.items():
         print(f"{name:28} {value:6.2f}   {targets.get(name, '')}")
     return 0

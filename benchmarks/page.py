@@ -539,22 +539,29 @@ def policy() -> str:
     if not result:
         return NOTHING
 
-    rows = [
+    choices = result["choices"]
+    by_prices = []
+    for prices in dict.fromkeys(choice["prices"] for choice in choices):
+        own = [choice for choice in choices if choice["prices"] == prices]
+        counts = [sum(choice["cheaper"] == "spark" for choice in own)]
+        counts += [sum(choice[key] for choice in own) for key in ("is_right", "is_right_with_hysteresis")]
+        by_prices.append([prices, str(len(own)), *map(str, counts)])
+    volumes = [
         [
-            choice["prices"],
             choice["warehouse"],
             f"{choice['rows']:,}",
             " / ".join(choice["measured"].values()),
             " / ".join(f"{seconds:,.0f}" for seconds in choice["predicted_seconds"].values()),
-            choice["cheaper"],
-            choice["chosen"] + ("" if choice["is_right"] else " (wrong)"),
         ]
-        for choice in result["choices"]
+        for choice in choices
+        if choice["prices"] == choices[0]["prices"]
     ]
-    head = ["prices", "warehouse", "rows that wait", "seconds measured, dbt / Spark", "predicted", "cheaper", "chosen"]
-    figures = result["figures"]
-    said = f"Right: {figures['right_share']:.0%}; with the hysteresis that the DAG has: {figures['right_share_with_hysteresis']:.0%}."
-    return f"{said}\n\n{table(head, rows)}\n\n{link('cost_policy.json')}"
+    of_prices = table(
+        ["prices", "choices", "Spark is cheaper in", "right", "right with the DAG's hysteresis"], by_prices
+    )
+    of_volumes = table(["warehouse", "rows that wait", "seconds measured, dbt / Spark", "predicted"], volumes)
+    share = f"{result['figures']['right_share']:.0%} of {len(choices)} choices are right."
+    return f"{share}\n\n{of_prices}\n\n{of_volumes}\n\n{link('cost_policy.json')}"
 
 
 def cycles() -> str:
