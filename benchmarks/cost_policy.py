@@ -23,7 +23,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.deployment import RESULTS, Json, dag_module, deployment, machine, run, save, verdicts
+from benchmarks.deployment import (
+    RESULTS,
+    Json,
+    dag_module,
+    deployment,
+    machine,
+    report,
+    run,
+    save,
+    stage_marketplace,
+    verdicts,
+)
 from benchmarks.spark_jobs import heavy_steps_command
 from stack import emulator, failures, volume
 from stack.settings import ROOT, Settings
@@ -81,9 +92,7 @@ def measure(warehouse: str, scale: float, parquet: Path, order: tuple[str, ...])
     """Both engines' heavy steps at one volume, and what waits for them by table as (rows, bytes)."""
     os.environ["BIGQUERY_EMULATOR_MEMORY"] = WAREHOUSES[warehouse]
     with deployment([emulator]) as current:
-        run("airbyte.loaders.bulk", str(parquet))
-        run("airbyte.loaders.ecb_fx_rates")
-        run("stack.dbt", "staging")
+        stage_marketplace(parquet)
         waiting = volume.pending(current, is_full_refresh=True)
         if waiting is None:
             sys.exit("error: the pending volume cannot be read")
@@ -162,6 +171,15 @@ def judged(runs: list[Json], prices: dict[str, Any]) -> list[Json]:
     return found
 
 
+def by_all_prices(runs: list[Json]) -> list[Json]:
+    """`judged` by each price profile."""
+    return [
+        {"prices": profile} | judgement
+        for profile, prices in price_profiles().items()
+        for judgement in judged(runs, prices)
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status: 0 whether or not the target is met."""
     parser = argparse.ArgumentParser(
@@ -178,11 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs, about = kept["runs"], kept["machine"]
     else:
         runs, about = measure_all(chosen.scales), machine()
-    choices: list[Json] = [
-        {"prices": profile} | judgement
-        for profile, prices in price_profiles().items()
-        for judgement in judged(runs, prices)
-    ]
+    choices = by_all_prices(runs)
     measured = {
         name: round(sum(choice[key] for choice in choices) / len(choices), 3)
         for name, key in (("right_share", "is_right"), ("right_share_with_hysteresis", "is_right_with_hysteresis"))
@@ -192,8 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     for choice in choices:
         if not choice["is_right"]:
             print(f"wrong: {choice['chosen']} at {choice['rows']:,} rows, {choice['warehouse']}, {choice['prices']}")
-    for name, value in measured.items():
-        print(f"{name:28} {value:6.2f}   {targets.get(name, '')}")
+    report(measured, targets)
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.deployment import RESULTS, Json, deployment, machine, run, save, verdicts
+from benchmarks.deployment import RESULTS, Json, deployment, machine, report, run, save, verdicts
 from stack import airflow, bigquery, ledger
 from stack.__main__ import SERVICES
 from stack.settings import Settings
@@ -139,8 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         {"scale": chosen.scale, "machine": machine(), "figures": measured, "targets": targets, "days": days},
         RESULTS / f"daily_cycles_scale_{chosen.scale:g}.json",
     )
-    for name, value in measured.items():
-        print(f"{name:32} {value:10,.2f}   {targets.get(name, '')}")
+    report(measured, targets)
     return 0
 
 

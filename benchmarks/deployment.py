@@ -63,6 +63,13 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+def stage_marketplace(parquet: Path) -> None:
+    """The marketplace of `source.parquet`'s files in raw by load jobs, the exchange rates, and the staging models of both."""
+    run("airbyte.loaders.bulk", str(parquet))
+    run("airbyte.loaders.ecb_fx_rates")
+    run("stack.dbt", "staging")
+
+
 def dag_module(name: str) -> Any:
     """A module of the package `marketplace`, whose folder is on Airflow's path, not on this program's."""
     folder = str(ROOT / "airflow" / "dags")
@@ -109,6 +116,13 @@ def verdicts(measured: Json, targets: dict[str, tuple[str, float]]) -> dict[str,
             is_met = measured[name] >= bound if relation == ">=" else measured[name] <= bound
             said[name] = f"{'met' if is_met else 'missed'} ({relation} {bound:g})"
     return said
+
+
+def report(measured: Json, targets: dict[str, str]) -> None:
+    """Print each figure with its verdict, where it has one."""
+    for name, value in measured.items():
+        said = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+        print(f"{name:44} {said:>10}   {targets.get(name, '')}".rstrip())
 
 
 def save(result: Json, path: Path) -> None:

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.deployment import RESULTS, Json, deployment, machine, save, verdicts
+from benchmarks.deployment import RESULTS, Json, deployment, machine, report, save, verdicts
 from stack import airflow
 from stack.__main__ import SERVICES
 from stack.settings import ROOT, Settings
@@ -144,8 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{'task':24} {'seconds':>8} {'program':>8}")
     for name, took in tasks.items():
         print(f"{name:24} {took['seconds']:8.1f} {took.get('program_seconds', ''):>8}")
-    for name, value in measured.items():
-        print(f"{name:24} {value!s:>8}   {targets.get(name, '')}")
+    report(measured, targets)
     return 0
 
 

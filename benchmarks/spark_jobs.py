@@ -30,7 +30,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from airbyte.loaders import bulk, ecb_fx_rates
-from benchmarks.deployment import RESULTS, Json, PeakMemory, deployment, machine, save, verdicts
+from benchmarks.deployment import RESULTS, Json, PeakMemory, deployment, machine, report, save, verdicts
 from benchmarks.spark_forms import FORMS, JOBS
 from source import parquet as source_parquet
 from spark_jobs.lake import Lake
@@ -177,7 +177,7 @@ def _modified(bq: google.Client) -> Json:
 
 
 def heavy_steps_command(current: Settings) -> list[str]:
-    """spark-submit of the three jobs in one session, as the DAG has it."""
+    """spark-submit of the three jobs in one session, with the options of the DAG's task."""
     command = [str(Path(sys.executable).with_name("spark-submit")), "--driver-memory", current.spark_driver_memory]
     command += ["--driver-java-options", current.spark_driver_java_options]
     return [*command, str(ROOT / "spark_jobs" / "heavy_steps.py")]
@@ -253,8 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     measured = figures(found)
     targets = verdicts(measured, TARGETS)
     save({"scale": chosen.scale, "machines": machines, "figures": measured, "targets": targets} | found, path)
-    for name, value in measured.items():
-        print(f"{name:44} {value:10,.2f}   {targets.get(name, '')}")
+    report(measured, targets)
     return 0
 
 

@@ -11,7 +11,7 @@ import argparse
 import sys
 from typing import Any
 
-from benchmarks.deployment import RESULTS, Json, dag_module, deployment, machine, run, save
+from benchmarks.deployment import RESULTS, Json, dag_module, deployment, machine, run, save, stage_marketplace
 from stack import emulator
 
 SCALES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -22,9 +22,7 @@ def at(scale: float, decision: Any) -> Json:
     with deployment([emulator]) as current:
         folder = current.local_dir / "parquet"
         run("source.parquet", str(folder), "--scale", str(scale))
-        run("airbyte.loaders.bulk", str(folder))
-        run("airbyte.loaders.ecb_fx_rates")
-        run("stack.dbt", "staging")
+        stage_marketplace(folder)
 
         def decided(threshold: int) -> Any:
             params = {"full_refresh": False, "engine": "auto", "policy": "volume", "spark_threshold_rows": threshold}

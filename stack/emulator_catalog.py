@@ -1,8 +1,8 @@
 """What the emulator looks up of datasets, tables and columns, asked of the one catalog that has it. Runs in the emulator's own environment.
 
 The emulator itself lists every table and every column of every database, statistics included, dozens of times a statement: with sixty tables and the results of
-a dbt build, two thirds of a statement's time, and more with every table. After each table that comes or goes the statistics are read anew, half a second of CPU
-time. Each function here answers what the one that it replaces answers.
+a dbt build, two thirds of a statement's time, and more with every table. After each table that comes or goes the statistics of all are read
+anew (decision 0023). Each function here answers what the one that it replaces answers.
 """
 
 from __future__ import annotations

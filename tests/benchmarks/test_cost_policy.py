@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from benchmarks.cost_policy import history, judged, really_cheaper, told
-from benchmarks.deployment import Json, dag_module
+from benchmarks.cost_policy import by_all_prices, history, judged, really_cheaper, told
+from benchmarks.deployment import RESULTS, Json, dag_module
 
 FREE = {"dbt": (0.0, 0.0), "spark": (0.0, 0.0)}
 SPARK_BY_THE_HOUR = {"dbt": (0.0, 6.25), "spark": (3.6, 0.0)}
@@ -74,3 +75,9 @@ def test_a_choice_that_costs_more_is_wrong() -> None:
     assert [(one["chosen"], one["cheaper"], one["is_right"]) for one in judged(runs, prices(FREE))] == [
         ("dbt", "spark", False)
     ]
+
+
+def test_the_committed_choices_are_those_of_the_engine_choice_as_it_is() -> None:
+    """Else: `python -m benchmarks.cost_policy --measured`, and `make plots`."""
+    kept = json.loads((RESULTS / "cost_policy.json").read_text())
+    assert by_all_prices(kept["runs"]) == kept["choices"]

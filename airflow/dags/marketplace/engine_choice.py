@@ -176,6 +176,7 @@ def _fit(points: Sequence[tuple[int, float]], prior: tuple[float, float] | None 
     """
     weighted = [(n, seconds, 1 / (NOISE * max(seconds, 0.1)) ** 2) for n, seconds in points]
     fixed, slope = prior or (0.0, 0.0)
+    # A part that is nothing is not known to within a share of itself: it pulls nowhere.
     pull_fixed, pull_slope = (1 / (DOUBT * part) ** 2 if part > 1e-12 else 0.0 for part in (fixed, slope))
     w = sum(w for _, _, w in weighted) + pull_fixed
     wx = sum(w * n for n, _, w in weighted)
