@@ -576,6 +576,9 @@ def cycles() -> str:
             "memory, growth": lambda r: f"{r['figures']['memory_growth']:.2f}",
             "files after maintenance, growth": lambda r: f"{r['figures']['files_after_maintenance']:.2f}",
             "most files of a Delta table": lambda r: str(r["figures"]["most_files_of_a_table"]),
+            "files of older versions, a day": lambda r: (
+                f"{r['days'][-1]['files_of_older_versions'] / len(r['days']):.0f}"
+            ),
             "rows different between engines": lambda r: (
                 f"{r['figures']['differences_between_engines']} in {r['figures']['tables_audited']} tables"
             ),

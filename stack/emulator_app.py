@@ -5,7 +5,7 @@ the emulator reports it as `statistics.query.ddlTargetTable` only. An ASGI wrapp
 
 The emulator keeps every query's result as a table, and every version of every table, for ever: each call gets slower with each query (measured:
 from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQuery keeps results for a day and versions for a week; here results go after a
-minute in which nobody read them, and old versions when it starts.
+minute in which nobody read them, old versions as emulator_versions.py says, and all of them when it starts.
 
 What the emulator looks up by listing the whole catalog, the records that it reads anew at each step, and the MERGE that it takes apart into seven statements
 are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py).
@@ -27,6 +27,8 @@ from typing import Any
 
 # Milliseconds that a job stays known after it was made.
 JOB_LIFETIME = 24 * 60 * 60 * 1000
+# Seconds between two rounds in which old versions and old jobs go.
+FORGET_EVERY = 60.0
 JOB = re.compile(r"/projects/[^/]+/jobs(/[^/]+)?$")
 PAGE = re.compile(r"/projects/[^/]+/queries/([^/]+)$")
 
@@ -113,9 +115,10 @@ def replace() -> None:
     from local_bigquery.jobs import merge, query
     from local_bigquery.sql.rules import partitions
 
-    from stack import emulator_catalog, emulator_merge, emulator_records
+    from stack import emulator_catalog, emulator_merge, emulator_records, emulator_versions
 
     emulator_records.replace()
+    emulator_versions.replace()
     database.objects = emulator_catalog.objects
     datasets.exists = emulator_catalog.has_dataset
     tables.columns = tabledata.columns = emulator_catalog.columns
@@ -134,14 +137,11 @@ def end_unfinished_jobs() -> None:
         store.save(job.replace(status={"state": "DONE", "errorResult": error, "errors": [error]}))
 
 
-def forget_the_past() -> None:
-    """Forget all but the last version of each table, with its files, and the jobs of days gone by. Only while nobody reads."""
+def forget_old_jobs() -> None:
+    """Forget the jobs of days gone by."""
     from local_bigquery.engine import database
 
     database.execute("DELETE FROM emulator.jobs WHERE creation_time < ?", [int(time.time() * 1000) - JOB_LIFETIME])
-    for project in database.projects():
-        database.execute("CALL ducklake_expire_snapshots(?, older_than => now())", [project])
-        database.execute("CALL ducklake_cleanup_old_files(?, cleanup_all => true)", [project])
 
 
 def bound_memory(spill: Path, memory: str = "") -> None:
@@ -158,14 +158,20 @@ def bound_memory(spill: Path, memory: str = "") -> None:
 
 
 def keep_house(lifetime: float, last_read: LastRead) -> None:
-    """Drop results as they get old, for as long as the process lives."""
-    from stack import emulator_records
+    """Drop results as they get old, and old versions of tables, for as long as the process lives."""
+    from stack import emulator_records, emulator_versions
 
+    past = emulator_versions.Past()
+    next_forgetting = time.monotonic()
     while True:
         time.sleep(lifetime / 10)
         moment = time.time() - lifetime
         try:
             emulator_records.drop_results(moment, last_read.since(moment))
+            if time.monotonic() >= next_forgetting:
+                next_forgetting = time.monotonic() + FORGET_EVERY
+                forget_old_jobs()
+                past.forget()
         except Exception:
             # A client may have deleted a job meanwhile; the next round takes the rest.
             traceback.print_exc()
@@ -207,7 +213,7 @@ def main() -> None:
     from local_bigquery.grpc import server
     from local_bigquery.settings import settings
 
-    from stack import emulator_records
+    from stack import emulator_records, emulator_versions
 
     settings.bigquery_host = arguments.host
     settings.bigquery_port = arguments.port
@@ -219,7 +225,8 @@ def main() -> None:
     bound_memory(arguments.data_dir / "spill", arguments.memory)
     end_unfinished_jobs()
     emulator_records.drop_all_results()
-    forget_the_past()
+    forget_old_jobs()
+    emulator_versions.forget_all()
     served = LastRead(CtasDestination(app))
     threading.Thread(
         target=keep_house, args=(arguments.result_seconds, served), name="housekeeping", daemon=True

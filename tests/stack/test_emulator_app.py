@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,20 @@ WHOLE = {
 }
 
 
+def command(script: str, *arguments: object) -> list[str]:
+    """A script of this folder in the emulator's environment."""
+    python = ROOT / ".venv" / "emulator" / "bin" / "python"
+    return [str(python), str(Path(__file__).parent / script), *map(str, arguments)]
+
+
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+
+
 def answers_of(script: str, folder: Path) -> Any:
-    """What a script of this folder prints last, run in the emulator's environment."""
+    """What a script of this folder prints last."""
     done = subprocess.run(
-        [ROOT / ".venv" / "emulator" / "bin" / "python", Path(__file__).parent / script, folder],
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        command(script, folder),
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -71,3 +82,40 @@ def test_a_merge_does_what_the_emulators_own_does(tmp_path: Path) -> None:
     answers = answers_of("emulator_merges.py", tmp_path)
     assert {name: a for name, a in answers.items() if a["found"] != a["expected"]} == {}
     assert {name for name, a in answers.items() if not a["taken_apart"]} == WHOLE
+
+
+def test_old_versions_go_when_nobody_reads_them_and_those_that_stood_stay(tmp_path: Path) -> None:
+    assert answers_of("emulator_versions.py", tmp_path) == {
+        # Three versions of the table while it is read, then one.
+        "for a reader": {"rows": 300_000, "while read": [0, 3], "after": [True, 1, 1]},
+        # Two passed at once, the third stood; of the two newest one passed, and goes when it is no longer recent.
+        "by time": {
+            "too early": 0,
+            "due": [True, False],
+            "stood": [True, [[2]]],
+            "recent": 3,
+            "again": 1,
+            "after a week": [True, 1],
+        },
+        "together": {"told": [], "forgot": True, "left": [True, 1]},
+    }
+
+
+def test_no_row_is_lost_when_the_emulator_is_killed_while_it_forgets(tmp_path: Path) -> None:
+    kills = random.Random(7)
+    written = 0
+    for _ in range(5):
+        with subprocess.Popen(
+            command("emulator_versions.py", tmp_path, "until killed"),
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            # What was told as committed is there; the row that was on its way may be.
+            newest, rows = json.loads(process.stdout.readline())
+            assert rows == newest >= written
+            time.sleep(kills.uniform(0.3, 1.2))
+            process.kill()
+            written = max([newest, *(int(line) for line in process.stdout if line.endswith("\n"))])
+    assert written > 10
