@@ -157,7 +157,11 @@ class Day:
         if not buyers or not products:
             return
         base = f"ORD-{self._date:%Y%m%d}-{self._prefix}"
-        before = self._rows("select count(*) as n from orders where order_number like %s", base + "%")[0]["n"]
+        # Not their count: a number in between may have been deleted.
+        last = self._rows(
+            "select coalesce(max(substr(order_number, %s)::int), 0) as number from orders where order_number ~ %s",
+            *(len(base) + 1, f"^{base}[0-9]+$"),
+        )[0]["number"]
         for index in range(wanted):
             buyer = self._chance.choice(buyers)
             currency = self._chance.choice(("USD", "EUR", "GBP"))
@@ -175,7 +179,7 @@ class Day:
                 self._rows(
                     "insert into orders (id, order_number, buyer_id, status, subtotal_amount, shipping_amount, tax_amount, discount_amount, total_amount, "
                     "currency, shipping_country, created_at, updated_at) values (%s, %s, %s, %s, %s, 4.99, %s, %s, %s, %s, %s, %s, %s) returning id",
-                    *(self._uuid(), f"{base}{before + index + 1:05}", buyer["id"]),
+                    *(self._uuid(), f"{base}{last + index + 1:05}", buyer["id"]),
                     *(
                         self._chance.choice(("pending", "confirmed", "confirmed")),
                         subtotal,

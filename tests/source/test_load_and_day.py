@@ -217,3 +217,18 @@ def test_a_day_in_an_almost_empty_marketplace(empty: Settings, tmp_path: Path) -
         connection.execute((ROOT / "source" / "schema.sql").read_bytes())
     assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(tmp_path / "ledger.json")]) == 0
     assert count(empty, "select count(*) from orders") == 0
+
+
+def test_orders_get_new_numbers_after_one_of_that_date_was_deleted(empty: Settings, tmp_path: Path) -> None:
+    """From the sixth day on all have one date."""
+    ledger = tmp_path / "ledger.json"
+    assert run(empty, ledger, "--scale", "0.01") == 0
+    for number in range(1, 9):
+        assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(ledger)]) == 0
+        with psycopg.connect(empty.admin_dsn) as connection:
+            # The first numbers of the date that are left, with the rows that refer to them.
+            numbers = f"select id from orders where order_number like 'ORD-{day.LAST_DATE:%Y%m%d}-0%' order by order_number limit 3"
+            for table in ("payments", "order_items"):
+                connection.execute(f"delete from {table} where order_id in ({numbers})")
+            gone = connection.execute(f"delete from orders where id in ({numbers})").rowcount
+        assert gone == (3 if number >= 6 else 0)
