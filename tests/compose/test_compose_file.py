@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import fields
 from fnmatch import fnmatch
@@ -168,6 +169,27 @@ def stages() -> dict[str, list[str]]:
     """{stage: its lines} of the Dockerfile."""
     parts = re.split(r"^FROM \S+ AS (\S+)$", DOCKERFILE, flags=re.MULTILINE)
     return {name: body.strip().splitlines() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def imports_of(module: str) -> set[str]:
+    """A module of `stack`, and what it imports of `stack`, directly or not."""
+    found, waiting = set[str](), {module}
+    while waiting:
+        found.add(name := waiting.pop())
+        for node in ast.walk(ast.parse((ROOT / "stack" / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "stack":
+                waiting |= {alias.name for alias in node.names} - found
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stack."):
+                waiting |= {(node.module or "").split(".")[1]} - found
+    return found
+
+
+def test_the_emulators_image_has_every_module_that_it_imports() -> None:
+    copied = re.findall(
+        r"stack/(\w+)\.py", next(line for line in stages()["emulator"] if line.startswith("COPY stack"))
+    )
+    assert {"emulator_catalog", "emulator_records"} < imports_of("emulator_app") <= set(copied)
+    assert imports_of("healthcheck") <= set(copied)
 
 
 def test_every_image_is_a_target_that_does_not_run_as_root() -> None:
