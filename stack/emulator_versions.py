@@ -90,8 +90,7 @@ class Past:
             due = database.fetch(FORGOTTEN.format(catalog=catalog), [unread, self._recent, self._week])
             if due:
                 versions = ", ".join(str(version) for (version,) in due)
-                database.execute(f"CALL ducklake_expire_snapshots(?, versions => [{versions}])", [project])
-                database.execute("CALL ducklake_cleanup_old_files(?, cleanup_all => true)", [project])
+                _expire(project, f"versions => [{versions}]")
                 count += len(due)
         return count
 
@@ -99,8 +98,13 @@ class Past:
 def forget_all() -> None:
     """Forget all but the last version of each table, with its files. Only while nobody reads."""
     for project in database.projects():
-        database.execute("CALL ducklake_expire_snapshots(?, older_than => now())", [project])
-        database.execute("CALL ducklake_cleanup_old_files(?, cleanup_all => true)", [project])
+        _expire(project, "older_than => now()")
+
+
+def _expire(project: str, which: str) -> None:
+    """Forget versions, and delete the files that only they had."""
+    database.execute(f"CALL ducklake_expire_snapshots(?, {which})", [project])
+    database.execute("CALL ducklake_cleanup_old_files(?, cleanup_all => true)", [project])
 
 
 def replace() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -41,4 +40,5 @@ def test_growth_is_the_last_days_over_the_first_ones() -> None:
         "files_after_maintenance": 1.0,
         "most_files_of_a_table": 11,
     }
-    assert json.dumps(figures(days[:2]))
+    # No maintenance yet.
+    assert "files_after_maintenance" not in figures(days[:2])

@@ -97,7 +97,7 @@ def test_old_versions_go_when_nobody_reads_them_and_those_that_stood_stay(tmp_pa
             "again": 1,
             "after a week": [True, 1],
         },
-        "together": {"told": [], "forgot": True, "left": [True, 1]},
+        "together": {"told": [], "forgot": True, "left": 1},
     }
 
 
