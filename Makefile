@@ -15,8 +15,9 @@ WORKERS ?= 2
 # Where bulk-load keeps its Parquet files.
 BULK_DIR ?= .local/bulk/scale-$(or $(SCALE),1)
 export SOURCE_DSN
-# Only the environment file of this checkout, if there is one.
--include .env
+# The environment file of this checkout, if there is one.
+ENV_FILE ?= .env
+-include $(ENV_FILE)
 export
 
 help: ## this list

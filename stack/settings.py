@@ -100,7 +100,8 @@ class Settings:
 
     def _dsn(self, user: str, password: str) -> str:
         return (
-            f"postgresql://{quote(user)}:{quote(password)}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+            f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@{self.postgres_host}:{self.postgres_port}/"
+            f"{quote(self.postgres_db, safe='')}"
         )
 
     def for_people(self, url: str) -> str:
@@ -122,6 +123,13 @@ class Settings:
     def is_emulator(self) -> bool:
         """Whether the warehouse is the emulator rather than the real BigQuery."""
         return bool(self.bigquery_endpoint)
+
+
+# Every environment variable that `load` reads.
+VARIABLES = frozenset(item.name.upper() for item in fields(Settings)) - {"SOURCE_DSN_OVERRIDE"} | {
+    "SOURCE_DSN",
+    "BIGQUERY_EMULATOR",
+}
 
 
 def load() -> Settings:

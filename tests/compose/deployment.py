@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -15,7 +15,7 @@ import yaml
 from benchmarks.repeating import Repeating
 from stack import compose_env
 from stack.processes import free_port
-from stack.settings import ROOT, Settings
+from stack.settings import ROOT, VARIABLES
 from tests.compose.engine import Engine
 from tests.e2e.deployment import SHORT_LIVED_JVM, Deployment
 
@@ -54,15 +54,8 @@ class Containers(Deployment):
     @property
     def env(self) -> dict[str, str]:
         """Nothing of what a user set for a stack of theirs: only the file counts."""
-        names = {item.name.upper() for item in fields(Settings)} | set(compose_env.WANTED) | set(self.variables)
-        names |= {
-            "SOURCE_DSN",
-            "BIGQUERY_EMULATOR",
-            "PYTHON_IMAGE",
-            "POSTGRES_IMAGE",
-            "COMPOSE_FILE",
-            "COMPOSE_PROJECT_NAME",
-        }
+        names = VARIABLES | set(compose_env.WANTED) | set(self.variables)
+        names |= {"PYTHON_IMAGE", "POSTGRES_IMAGE", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME"}
         return {name: value for name, value in self.engine.env.items() if name not in names}
 
     @property

@@ -17,15 +17,6 @@ from stack.settings import ROOT, Settings
 from tests.content import HISTORIES, Content, content
 
 PORTS = ("POSTGRES_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "AIRBYTE_PORT", "AIRFLOW_PORT", "DASHBOARD_PORT")
-ADDRESSES = (
-    "SOURCE_DSN",
-    "LAKE_URI",
-    "AIRBYTE_URL",
-    "AIRFLOW_URL",
-    "AIRBYTE_CLIENT_ID",
-    "AIRBYTE_CLIENT_SECRET",
-    "BIGQUERY_ENDPOINT",
-)
 
 # A JVM that lives for a minute gains nothing from the compiler for hours: half of its CPU time for ten small tests.
 SHORT_LIVED_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
@@ -48,13 +39,14 @@ class Deployment:
 
     @property
     def env(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
-        return inherited | self.variables | {"PYTHONPATH": str(ROOT)}
+        # Nothing of what a user has set for a deployment of theirs, in .env too.
+        inherited = {name: value for name, value in os.environ.items() if name not in stack_settings.VARIABLES}
+        return inherited | self.variables | {"PYTHONPATH": str(ROOT), "ENV_FILE": os.devnull}
 
     @property
     def settings(self) -> Settings:
         with pytest.MonkeyPatch.context() as patch:
-            for name in ADDRESSES:
+            for name in stack_settings.VARIABLES:
                 patch.delenv(name, raising=False)
             for name, value in self.variables.items():
                 patch.setenv(name, value)

@@ -1,12 +1,21 @@
-"""What containers need of the settings: addresses for people, and Airflow on a database of its own."""
+"""Whose settings count, and what containers need of them: addresses for people, and Airflow on a database of its own."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
+from unittest import mock
 
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from benchmarks.deployment import deployment as benchmark
 from stack import airflow, summary
+from stack import settings as stack_settings
 from stack.settings import Settings
+from tests.e2e.deployment import Deployment
 
 CONTAINED = {
     "public_host": "127.0.0.1",
@@ -18,6 +27,47 @@ CONTAINED = {
     "airbyte_client_id": "client",
     "airbyte_client_secret": "secret",
 }
+
+
+def test_the_variables_are_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = set()
+
+    def reading(name: str, default: str) -> str:
+        read.add(name)
+        return default
+
+    monkeypatch.setattr(stack_settings, "_env", reading)
+    stack_settings.load()
+    assert read == stack_settings.VARIABLES
+
+
+USERS_OWN = {
+    "BIGQUERY_EMULATOR": "false",
+    "BIGQUERY_PROJECT": "production",
+    "BIGQUERY_ENDPOINT": "http://bigquery.example.org",
+    "SOURCE_DSN": "postgresql://reader@shop.example.org/shop",
+}
+
+
+def test_tests_and_benchmarks_work_on_nothing_of_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in USERS_OWN.items():
+        monkeypatch.setenv(name, value)
+    tests = Deployment(tmp_path)
+    assert USERS_OWN.keys() & tests.env.keys() == set()
+    handler = signal.getsignal(signal.SIGTERM)
+    with mock.patch.dict(os.environ), benchmark([]) as benchmarks:
+        for current in (tests.settings, benchmarks):
+            assert current.is_emulator
+            assert "example.org" not in current.bigquery_endpoint + current.source_dsn
+            assert current.bigquery_project != USERS_OWN["BIGQUERY_PROJECT"]
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_a_password_may_have_any_character(settings: Settings) -> None:
+    odd = dataclasses.replace(settings, postgres_user="a/b", postgres_password="p/w@:?#%[] ", postgres_db="x/y")
+    said = conninfo_to_dict(odd.admin_dsn)
+    assert (said["user"], said["password"], said["dbname"]) == ("a/b", "p/w@:?#%[] ", "x/y")
+    assert said["host"] == settings.postgres_host
 
 
 def test_an_address_for_people_has_the_public_host_and_the_rest_of_the_address(settings: Settings) -> None:
