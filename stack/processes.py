@@ -1,6 +1,7 @@
 """Background processes of the embedded stack: started in a session of their own, remembered by pid and start time, stopped whole.
 
-A pid file holds the process' pid and creation time, so that a pid which the system has given to somebody else is never signalled.
+A pid file holds the process' pid and creation time and the boot that they are of, so that a pid which the system has given to somebody else is never
+signalled.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Process:
                 extra_groups=None if self.user is None else [],
                 start_new_session=True,
             )
-        record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
+        record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), "boot": _boot()}
         temporary = self.pid_file.with_suffix(".pid.new")
         temporary.write_text(json.dumps(record))
         temporary.replace(self.pid_file)
@@ -124,29 +125,18 @@ class Process:
     def stop(self) -> bool:
         """Stop the process, everything in its session and, as long as it lives itself, all that it started. Returns whether anything was running."""
         leader = self.running()
-        session = leader.pid if leader else _recorded_pid(self.pid_file)
-        if session is None:
-            return False
-        members = {*_session(session), *(_descendants(leader) if leader else ())}
+        members = {*_session(self.pid_file), *(_descendants(leader) if leader else ())}
         if leader:
             _signal(leader, self.stop_signal)
             psutil.wait_procs([leader], timeout=self.stop_seconds)
         # What the leader started and did not take along: Airflow's scheduler leaves its children behind, and the tasks' programs have sessions of their own.
-        _end(
-            [process for process in {*_session(session), *members} if process.is_running() and not _is_zombie(process)]
-        )
+        left = {*_session(self.pid_file), *members}
+        _end([process for process in left if process.is_running() and not _is_zombie(process)])
         # As long as the leader is a zombie, Postgres takes it for the server that holds the data, and does not start.
         if recorded := _recorded(self.pid_file):
             psutil.wait_procs([recorded], timeout=self.stop_seconds)
         self.pid_file.unlink(missing_ok=True)
         return bool(leader or members)
-
-
-def _recorded_pid(pid_file: Path) -> int | None:
-    try:
-        return int(json.loads(pid_file.read_text())["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _recorded(pid_file: Path) -> psutil.Process | None:
@@ -168,8 +158,26 @@ def _is_zombie(process: psutil.Process) -> bool:
         return True
 
 
-def _session(leader: int) -> list[psutil.Process]:
-    """The living processes of the session that `leader` founded; empty when that number now means somebody else's session."""
+def _boot() -> str:
+    """Which boot of which system, or container, the numbers of processes are of: the next one gives them anew."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _session(pid_file: Path) -> list[psutil.Process]:
+    """The living processes of the session that the file's process founded, also when that is gone; empty when its number is somebody else's by now.
+
+    As long as a session has a member, no other process gets the number that it goes by.
+    """
+    try:
+        record = json.loads(pid_file.read_text())
+        leader, boot = int(record["pid"]), record["boot"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if boot != _boot() or (psutil.pid_exists(leader) and _recorded(pid_file) is None):
+        return []
     members = []
     for process in psutil.process_iter():
         try:

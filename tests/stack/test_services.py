@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from google.api_core.exceptions import NotFound
 
-from stack import bigquery
+from stack import bigquery, processes
 from stack import emulator as emulator_service
 from stack import postgres as postgres_service
 from stack import settings as stack_settings
@@ -167,7 +167,47 @@ def test_stop_takes_the_children_along_and_nobody_else(tmp_path: Path, program: 
     assert not process.stop()
 
 
-def psutil_alive(pid: int) -> bool:
-    import psutil
+@pytest.mark.parametrize(
+    "boot", [None, "another boot"], ids=["its number was given anew", "after a restart of the machine"]
+)
+def test_stop_leaves_a_session_alone_that_got_the_number_of_an_old_one(tmp_path: Path, boot: str | None) -> None:
+    process = Process("old", ["sleep", "300"], tmp_path, dict(os.environ))
+    with subprocess.Popen(
+        ["sh", "-c", "sleep 300 & echo $!; exec >&-; wait"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as other:
+        assert other.stdout
+        child = int(other.stdout.readline())
+        try:
+            record = {
+                "pid": other.pid,
+                "created": psutil.Process(other.pid).create_time() - 3600,
+                "boot": processes._boot(),
+            }
+            if boot:
+                record["boot"] = boot
+                # Of the session that has the number now, the leader is gone as well.
+                other.kill()
+                other.wait()
+            process.pid_file.write_text(json.dumps(record))
+            assert not process.stop()
+            assert psutil_alive(child)
+            assert boot or psutil_alive(other.pid)
+        finally:
+            os.killpg(other.pid, signal.SIGKILL)
 
+
+def test_stop_takes_along_what_a_killed_leader_left_behind(tmp_path: Path) -> None:
+    process = Process(
+        "parent", ["sh", "-c", "sleep 300 & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
+    )
+    process.start(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", timeout=60)
+    child, leader = int((tmp_path / "child").read_text()), process.running()
+    assert leader is not None
+    leader.kill()
+    leader.wait(10)
+    assert process.stop()
+    assert not psutil_alive(child)
+
+
+def psutil_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
