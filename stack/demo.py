@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stack import airflow, postgres, summary
+from stack import airflow, ledger, postgres, summary
 from stack.processes import StackError
 from stack.settings import ROOT, Settings
 
@@ -138,6 +140,7 @@ def _start(
     settings: Settings, services: dict[str, Any], timer: Timer
 ) -> list[tuple[concurrent.futures.Future[None], str]]:
     """Start the quick services now, Airflow in the background; returns what is still under way."""
+    _stop_outdated(settings, services)
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=4)
 
     def start(name: str) -> None:
@@ -150,6 +153,26 @@ def _start(
     background = [(pool.submit(start, "airflow"), "airflow")] if "airflow" in services else []
     pool.shutdown(wait=False)
     return background
+
+
+def _stop_outdated(settings: Settings, services: dict[str, Any]) -> None:
+    """Stop what runs with other settings than today's: it would ask another database, or decide by another threshold, than the rest."""
+    path = settings.local_dir / "run" / "settings.json"
+    # Digests, as some are secrets.
+    now = {name: hashlib.sha256(value.encode()).hexdigest() for name, value in settings.environment().items()}
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        before = now
+    changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+    running = [name for name in reversed(services) if services[name].process(settings).running()]
+    if changed and running:
+        print(f"  {', '.join(changed)} changed: starting {', '.join(running)} anew", flush=True)
+        for name in running:
+            services[name].stop(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(now, indent=1))
 
 
 def _fill_and_start(settings: Settings, arguments: argparse.Namespace, services: dict[str, Any], timer: Timer) -> None:
@@ -235,7 +258,11 @@ def _follow(api: airflow.Api, run_id: str, timer: Timer) -> tuple[str, str, list
 
 def _why(settings: Settings, run_id: str, tasks: list[dict[str, Any]]) -> str:
     """One line: the first task that failed and the last line it said that names an error."""
-    failed = sorted((t for t in tasks if t["state"] == "failed"), key=lambda t: t["end_date"] or "")
+    done = {task["task_id"] for task in tasks if task["state"] == "success"}
+    # In the place of a heavy step that failed the other engine's may have succeeded.
+    made_good = ledger.HEAVY_STEPS.keys() if done & ledger.HEAVY_STEPS.keys() else set()
+    failed = [task for task in tasks if task["state"] == "failed" and task["task_id"] not in made_good]
+    failed.sort(key=lambda task: task["end_date"] or "")
     if not failed:
         return f"the run {run_id} did not succeed and no task failed: see {settings.for_people(settings.airflow_url)}"
     task = failed[0]
