@@ -37,7 +37,19 @@ def home(settings: Settings) -> Path:
     if os.geteuid() != 0:
         return settings.local_dir / "postgres"
     digest = hashlib.sha256(str(settings.local_dir).encode()).hexdigest()[:12]
-    return Path("/var/tmp") / f"marketplace-elt-{digest}"  # noqa: S108 - owned by the server's user, 0700 inside
+    return Path("/var/tmp") / f"marketplace-elt-{digest}"  # noqa: S108 - root's own, as `_make_home` demands
+
+
+def _make_home(settings: Settings) -> Path:
+    """The folder of `home`, made if missing. Raises StackError when it is another user's: programs in it are run by root."""
+    base = home(settings)
+    base.mkdir(parents=True, exist_ok=True)
+    if base.is_symlink() or base.stat().st_uid != os.geteuid():
+        raise StackError(f"{base} belongs to another user: delete it (`make clean-data` does)")
+    if os.geteuid() == 0:
+        # Whoever the server runs as reads it, and owns the cluster in it, nothing else.
+        base.chmod(0o755)
+    return base
 
 
 def _owner() -> tuple[int, int] | tuple[None, None]:
@@ -56,11 +68,17 @@ def _owner() -> tuple[int, int] | tuple[None, None]:
 
 
 def _binaries(settings: Settings) -> Path:
-    """The folder of the server's binaries, for root in a copy that the unprivileged user can reach."""
+    """The folder of the server's binaries, for root that of `_copy_server`."""
     package = _installed()
+    return (package if os.geteuid() else home(settings) / "server" / package.name) / "pginstall" / "bin"
+
+
+def _copy_server(settings: Settings) -> None:
+    """For root, a copy of binaries and extensions that the unprivileged user can reach."""
+    base = _make_home(settings)
     if os.geteuid() != 0:
-        return package / "pginstall" / "bin"
-    target = home(settings) / "server"
+        return
+    package, target = _installed(), base / "server"
     if not (target / "complete").exists():
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(package, target / package.name, symlinks=True)
@@ -68,20 +86,17 @@ def _binaries(settings: Settings) -> Path:
         if libraries.exists():
             shutil.copytree(libraries, target / libraries.name, symlinks=True)
         (target / "complete").touch()
-    return target / package.name / "pginstall" / "bin"
+    shutil.copytree(EXTENSIONS, base / "extensions", dirs_exist_ok=True)
 
 
 def program(settings: Settings, name: str) -> str:
     """The path of one of PostgreSQL's own programs, such as psql."""
+    _copy_server(settings)
     return str(_binaries(settings) / name)
 
 
 def _extensions(settings: Settings) -> Path:
-    if os.geteuid() != 0:
-        return EXTENSIONS
-    target = home(settings) / "extensions"
-    shutil.copytree(EXTENSIONS, target, dirs_exist_ok=True)
-    return target
+    return EXTENSIONS if os.geteuid() else home(settings) / "extensions"
 
 
 def process(settings: Settings) -> Process:
@@ -91,7 +106,8 @@ def process(settings: Settings) -> Process:
     server = [
         str(_binaries(settings) / "postgres"),
         *("-D", str(base / "data"), "-h", settings.bind_host, "-p", str(settings.postgres_port)),
-        *("-c", f"unix_socket_directories={base}"),
+        # TCP only: the path of a socket may not be longer than 107 bytes.
+        *("-c", "unix_socket_directories="),
         *("-c", f"extension_control_path={_extensions(settings)}:$system"),
         *("-c", "timezone=UTC", "-c", "shared_buffers=256MB", "-c", "max_wal_size=2GB"),
         # A killed server keeps every commit, since the kernel has it; only a power cut may damage the cluster, and it can be made again.
@@ -112,6 +128,7 @@ def process(settings: Settings) -> Process:
 
 def start(settings: Settings) -> bool:
     """Make the cluster if there is none, start the server, make database and reader role. Returns whether it was started now."""
+    _copy_server(settings)
     base = home(settings)
     if not (base / "data" / "PG_VERSION").exists():
         _init(settings, base)
@@ -122,18 +139,17 @@ def start(settings: Settings) -> bool:
 
 def _init(settings: Settings, base: Path) -> None:
     uid, gid = _owner()
-    base.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(base / "data", ignore_errors=True)
     password = base / "password"
     password.touch(mode=0o600)
     password.write_text(settings.postgres_password)
-    if uid is not None and gid is not None:
-        base.chmod(0o755)
-        os.chown(base, uid, gid)
-        os.chown(password, uid, gid)
     # The cluster appears under its final name only when initdb has ended: a kill leaves none, not half of one.
     unfinished = base / "data.new"
     shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    if uid is not None and gid is not None:
+        os.chown(password, uid, gid)
+        os.chown(unfinished, uid, gid)
     result = subprocess.run(
         [
             str(_binaries(settings) / "initdb"),
