@@ -132,7 +132,7 @@ def process(settings: Settings, env: dict[str, str] | None = None) -> Process:
     """Airflow as a process of the stack; `env` is needed to start it, not to stop it."""
     return Process(
         name="airflow",
-        command=[str(AIRFLOW), "standalone"],
+        command=[str(AIRFLOW.with_name("python")), "-m", "stack.airflow_standalone"],
         run_dir=settings.local_dir / "run",
         env=env or {},
         cwd=ROOT,

@@ -31,7 +31,9 @@ PACKAGES = (
 
 
 class WarmLocalExecutor(LocalExecutor):  # type: ignore[misc] # Airflow has an environment of its own, which mypy does not see
-    """As LocalExecutor."""
+    """As LocalExecutor, without a server of logs: it would listen on every interface, and who asks for a log of this machine reads the file."""
+
+    serve_logs = False
 
     def start(self) -> None:
         """Import, then start the workers."""

@@ -116,13 +116,29 @@ def test_every_trap_is_found_with_precision_and_recall_1(deployment: Deployment)
     assert {trap.name for trap in compared if not trap.planted} == OF_THE_DAYS
 
 
-def test_kill_9_of_the_whole_stack_loses_no_row(deployment: Deployment, story: dict[str, Content]) -> None:
-    killed = []
+def processes(deployment: Deployment) -> list[psutil.Process]:
+    """Every process of the running stack."""
+    found = []
     for service in SERVICES.values():
         running = service.process(deployment.settings).running()
         assert running is not None
-        killed += [running, *running.children(recursive=True)]
-    for process in killed:
+        found += [running, *running.children(recursive=True)]
+    return found
+
+
+def test_nothing_listens_but_on_loopback(deployment: Deployment) -> None:
+    ours = {process.pid for process in processes(deployment)}
+    listening = {
+        (end.laddr.ip, end.laddr.port)
+        for end in psutil.net_connections("inet")
+        if end.status == psutil.CONN_LISTEN and end.pid in ours
+    }
+    assert len(listening) >= len(SERVICES)
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}, listening
+
+
+def test_kill_9_of_the_whole_stack_loses_no_row(deployment: Deployment, story: dict[str, Content]) -> None:
+    for process in processes(deployment):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     started = deployment.run("stack", "up")
