@@ -78,23 +78,28 @@ def of_run(current: Settings, run_id: str) -> list[dict[str, object]]:
 def heavy_runs(current: Settings) -> list[dict[str, object]]:
     """The latest heavy steps, oldest first, as {"step", "seconds", "status", "rows"}; `rows` waited when the run's engine was decided.
 
-    Of a step that was cleared and run again, the first success counts: a second one finds the work done. None before the first run.
+    Of a step that was cleared and run again, the first success after a decision counts: a second one finds the work done. A run that was cleared further
+    up decided anew. None before the first run.
     """
     try:
         newest_first = bigquery.query(
             bigquery.client(current),
             f"""
             with decisions as (
-                select run_id, `rows` from {TABLE} where step = '{DECISION_STEP}'
-                qualify row_number() over (partition by run_id order by recorded_at desc) = 1
-            ),
-            heavy as (
-                select run_id, step, seconds, status, recorded_at from {TABLE}
-                where step in ({", ".join(f"'{step}'" for step in HEAVY_STEPS)})
-                qualify row_number() over (partition by run_id, step, status order by recorded_at) = 1
+                select
+                    run_id, `rows`, recorded_at,
+                    lead(recorded_at) over (partition by run_id order by recorded_at) as next_one_at
+                from {TABLE} where step = '{DECISION_STEP}'
             )
             select heavy.step, heavy.seconds, heavy.status, decisions.`rows`
-            from heavy left join decisions on heavy.run_id = decisions.run_id
+            from {TABLE} as heavy
+            left join decisions
+                on heavy.run_id = decisions.run_id and heavy.recorded_at >= decisions.recorded_at
+                and (decisions.next_one_at is null or heavy.recorded_at < decisions.next_one_at)
+            where heavy.step in ({", ".join(f"'{step}'" for step in HEAVY_STEPS)})
+            qualify row_number() over (
+                partition by heavy.run_id, heavy.step, heavy.status, decisions.recorded_at order by heavy.recorded_at
+            ) = 1
             order by heavy.recorded_at desc limit {HISTORY_STEPS}
             """,
         )

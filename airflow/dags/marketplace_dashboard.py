@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airflow.sdk import DAG
-from marketplace.operators import DEFAULT_ARGS, MARTS, PYTHON, command
+from marketplace.operators import DEFAULT_ARGS, MARTS, MODULE, command
 
 with DAG(
     dag_id="marketplace_dashboard",
@@ -16,4 +16,4 @@ with DAG(
     tags=["marketplace"],
     default_args=DEFAULT_ARGS,
 ):
-    command("build", f"{PYTHON} -m dashboards.build")
+    command("build", f"{MODULE} dashboards.build")

@@ -20,7 +20,7 @@ from marketplace.operators import (
     FULL_REFRESH_PARAM,
     JOIN,
     MARTS,
-    PYTHON,
+    MODULE,
     HeavyDbt,
     HeavySpark,
     approval,
@@ -53,14 +53,14 @@ with DAG(
     default_args=DEFAULT_ARGS,
 ):
     with TaskGroup("sync"):
-        find_connection = command("find_connection", f"{PYTHON} -m airbyte.connections.find")
+        find_connection = command("find_connection", f"{MODULE} airbyte.connections.find")
         trigger = TriggerSync(task_id="trigger", connection_id="{{ ti.xcom_pull(task_ids='sync.find_connection') }}")
         wait = WaitForSync(task_id="wait", airbyte_job_id=trigger.output, on_failure_callback=CancelSync())
         find_connection >> trigger >> wait
 
-    rates = command("load_ecb_rates", f"{PYTHON} -m airbyte.loaders.ecb_fx_rates")
-    sweep = command("sweep_deletions", f"{PYTHON} -m airbyte.deletion_sweep")
-    raw_gate = command("raw_gate", f"{PYTHON} -m airbyte.raw_gate")
+    rates = command("load_ecb_rates", f"{MODULE} airbyte.loaders.ecb_fx_rates")
+    sweep = command("sweep_deletions", f"{MODULE} airbyte.deletion_sweep")
+    raw_gate = command("raw_gate", f"{MODULE} airbyte.raw_gate")
     staging = command("staging", f"{DBT} staging")
 
     @task
@@ -90,7 +90,7 @@ with DAG(
         return decisions.review(load(), ti, params["ask_on_warnings"])
 
     approve = approval("approve", "review", "Publish the marts of {{ run_id }}?")
-    publish = command("publish", f"{PYTHON} -m stack.publish", outlets=[MARTS], trigger_rule=JOIN)
+    publish = command("publish", f"{MODULE} stack.publish", outlets=[MARTS], trigger_rule=JOIN)
 
     decision = decide_engine()
     follow = fall_back(decision)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param
 from airflow.timetables.trigger import CronTriggerTimetable
-from marketplace.operators import DEFAULT_ARGS, PYTHON, command, pipeline_rests, spark_submit
+from marketplace.operators import DEFAULT_ARGS, MODULE, command, pipeline_rests, spark_submit
 
 with DAG(
     dag_id="marketplace_maintenance",
@@ -19,11 +19,11 @@ with DAG(
     params={"keep_days": Param(365, type="integer", minimum=1, description="how long the ledger remembers a run")},
     default_args=DEFAULT_ARGS,
 ):
-    sweep = command("sweep_deletions", f"{PYTHON} -m airbyte.deletion_sweep")
+    sweep = command("sweep_deletions", f"{MODULE} airbyte.deletion_sweep")
     # One after the other: both write raw.
-    sweep >> command("erase_on_request", f"{PYTHON} -m airbyte.erasure run")
+    sweep >> command("erase_on_request", f"{MODULE} airbyte.erasure run")
     pipeline_rests() >> [
         spark_submit("compact_lake", "maintenance"),
         sweep,
-        command("prune_ledger", f"{PYTHON} -m stack.ledger prune --keep-days {{{{ params.keep_days }}}}"),
+        command("prune_ledger", f"{MODULE} stack.ledger prune --keep-days {{{{ params.keep_days }}}}"),
     ]

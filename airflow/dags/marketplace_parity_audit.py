@@ -7,9 +7,9 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 from airflow.timetables.trigger import CronTriggerTimetable
-from marketplace.operators import DEFAULT_ARGS, PYTHON, command, pipeline_rests, spark_submit
+from marketplace.operators import DEFAULT_ARGS, MODULE, command, pipeline_rests, spark_submit
 
-AUDIT = f"{PYTHON} -m stack.parity_audit"
+AUDIT = f"{MODULE} stack.parity_audit"
 
 with DAG(
     dag_id="marketplace_parity_audit",

@@ -1,10 +1,13 @@
 """Let the operators fail for real and print what they and the notifier say: run by test_fall_back.py under Airflow's own environment."""
 
+import contextlib
 import datetime
 import json
+import os
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.timeout import timeout
 from marketplace.airbyte_sync import failure
 from marketplace.fall_back import CannotGoOn
 from marketplace.notifications import EngineFailed, FailureNotifier
@@ -47,11 +50,14 @@ CASES = {
     "spark's application is not there": HeavySpark(task_id="f", application="/nowhere.py", application_args=[]),
     "spark's data are wrong": HeavySpark(task_id="k", application=str(wrong), application_args=[]),
 }
+HANGING = "dbt hangs"
+CASES[HANGING] = HeavyDbt(task_id="l", bash_command="sleep 600 & echo $! > hanging; wait", cwd=str(load().local_dir))
 outcomes, texts = {}, {}
 for case, operator in CASES.items():
     instance, error = TaskInstance(), None
     try:
-        operator.execute({"ti": instance})
+        with timeout(2) if case == HANGING else contextlib.nullcontext():
+            operator.execute({"ti": instance})
     except Exception as raised:
         error, texts[case] = type(raised).__name__, str(raised)
     outcomes[case] = {"error": error, "verdict": instance.pushed.get("verdict")}
@@ -69,6 +75,7 @@ alerts = load().local_dir / "alerts.log"
 alerts.unlink(missing_ok=True)
 for task_id, raised in {
     "heavy_spark": EngineFailed("killed"),
+    "fall_back_dbt": RuntimeError("it died without a word"),
     "marts": RuntimeError("a test failed"),
     "fall_back": stopped("no engine ran"),
 }.items():
@@ -83,4 +90,9 @@ log.parent.mkdir(parents=True, exist_ok=True)
 log.write_text("12:00 source: reading\n12:01 error: stream a stops\n12:01 error: stream b stops\n")
 syncs = [failure(job, "Job failed: \nconnection_id='c'") for job in (1000007, 1000008)]
 log.unlink()
-print(json.dumps(outcomes | {"told": told, "texts": texts, "syncs": syncs}))
+try:
+    os.kill(int((load().local_dir / "hanging").read_text()), 0)
+    hangs_on = True
+except ProcessLookupError:
+    hangs_on = False
+print(json.dumps(outcomes | {"told": told, "texts": texts, "syncs": syncs, "hangs on": hangs_on}))

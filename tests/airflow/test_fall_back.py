@@ -110,6 +110,7 @@ def verdicts(emulator: Settings) -> dict:
     [
         ("dbt works", None, None),
         ("dbt is killed", "EngineFailed", {"reason": "killed", "is_engines_own": True}),
+        ("dbt hangs", "EngineFailed", {"reason": "not done after 7,200 s", "is_engines_own": True}),
         ("dbt's warehouse gives up", "EngineFailed", {"reason": "the warehouse gave up", "is_engines_own": True}),
         (
             "spark has too little memory",
@@ -144,11 +145,16 @@ def test_only_what_another_try_may_mend_is_tried_again(verdicts: dict, case: str
     assert verdicts[case]["error"] == error
 
 
+def test_what_a_heavy_operator_waited_for_too_long_does_not_run_on(verdicts: dict) -> None:
+    assert verdicts["hangs on"] is False
+
+
 def test_a_failure_alerts_once_and_the_ledger_tells_an_engines_failure_from_others(verdicts: dict) -> None:
     assert verdicts["told"] == {
-        "alerts": ["heavy_spark", "marts"],
+        "alerts": ["heavy_spark", "fall_back_dbt", "marts"],
         "ledger": {
             "heavy_spark": ["engine failed", "spark"],
+            "fall_back_dbt": ["engine failed", "dbt"],
             "marts": ["failed", None],
             "fall_back": ["failed", None],
         },

@@ -46,6 +46,25 @@ def test_heavy_runs_are_the_heavy_steps_with_what_was_pending_oldest_first(wareh
     ]
 
 
+def test_a_run_that_decided_anew_has_each_heavy_step_with_its_own_decision(warehouse: Settings) -> None:
+    write(
+        warehouse,
+        ("one", "decide_engine", 2_000_000, 1.0, "success"),
+        ("one", "heavy_spark", None, 60.0, "engine failed"),
+        ("one", "fall_back_dbt", None, 300.0, "success"),
+        # The gate was red; mended, and cleared from the sync on.
+        ("one", "decide_engine", 50, 1.0, "success"),
+        ("one", "heavy_dbt", None, 9.0, "success"),
+        ("one", "fall_back_dbt", None, 8.0, "success"),
+    )
+    assert [(run["step"], run["seconds"], run["rows"]) for run in ledger.heavy_runs(warehouse)] == [
+        ("heavy_spark", 60.0, 2_000_000),
+        ("fall_back_dbt", 300.0, 2_000_000),
+        ("heavy_dbt", 9.0, 50),
+        ("fall_back_dbt", 8.0, 50),
+    ]
+
+
 def test_pruning_forgets_what_is_too_old_and_nothing_else(warehouse: Settings) -> None:
     assert ledger.prune(warehouse, 30) == 0
     write(warehouse, ("old", "marts", 1, 1.0, "success"), ("new", "marts", 1, 1.0, "success"))

@@ -72,8 +72,10 @@ class FailureNotifier(BaseNotifier):
 
     def notify(self, context: Any) -> None:
         """Record and alert."""
-        error = context.get("exception")
-        _record(context, ENGINE_FAILED if isinstance(error, EngineFailed) else "failed")
+        error, ti = context.get("exception"), context["ti"]
+        # Of a step that could not say anything, `fall_back` takes the same.
+        died_silently = ti.task_id in ledger.HEAVY_STEPS and not ti.xcom_pull(task_ids=ti.task_id, key="verdict")
+        _record(context, ENGINE_FAILED if isinstance(error, EngineFailed) or died_silently else "failed")
         if isinstance(getattr(error, "__cause__", None), CannotGoOn):
             # What it could not go on from has alerted.
             return

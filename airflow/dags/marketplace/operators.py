@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook, Subproce
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, Param, TriggerRule, task
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from marketplace.notifications import EngineFailed, FailureNotifier, as_dict, record_success
 from stack import lineage
@@ -20,8 +21,10 @@ from stack.failures import is_final, own_failure
 from stack.settings import MARTS_NEXT, ROOT, load
 
 PYTHON = ROOT / ".venv" / "main" / "bin" / "python"
+# As the shell takes it.
+MODULE = f"{shlex.quote(str(PYTHON))} -m"
 # The marts are built and judged where nobody reads; stack.publish shows them.
-DBT = f"{PYTHON} -m stack.dbt --marts-dataset {MARTS_NEXT}"
+DBT = f"{MODULE} stack.dbt --marts-dataset {MARTS_NEXT}"
 MARTS = Asset("bigquery://marts")
 # Of a task that several branches lead to.
 JOIN = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
@@ -140,6 +143,12 @@ class HeavyStep:
         """Run. Raises EngineFailed or AirflowFailException, which are not retried, or AirflowException; each with the program's last words."""
         try:
             return super().execute(context)  # type: ignore[misc]
+        except AirflowTaskTimeout as error:
+            # As Airflow does for an exception that it knows.
+            self.on_kill()  # type: ignore[attr-defined]
+            why = f"not done after {load().task_timeout_seconds:,} s"
+            context["ti"].xcom_push(key=VERDICT, value={"reason": why, "is_engines_own": True})
+            raise EngineFailed(why) from error
         except AirflowException as error:
             why = own_failure(str(error))
             # Of spark-submit, the provider tells the whole command and some last lines of output: a job's own word is the last of these.

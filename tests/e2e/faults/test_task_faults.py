@@ -41,7 +41,7 @@ FAULTS = [
         for task in ("marts", "publish", "staging", "raw_gate", "sweep_deletions")
     ),
     # The other engine steps in, once; the failed step has alerted.
-    Fault("heavy_dbt", KILLED_ALWAYS, "success", TODAYS, ("heavy_dbt",)),
+    *(Fault("heavy_dbt", kind, "success", TODAYS, ("heavy_dbt",)) for kind in (KILLED_ALWAYS, HANGS)),
     # After three tries the run stops where it is, and readers keep what they had.
     *(
         Fault(task, KILLED_ALWAYS, "failed", YESTERDAYS, (task,))
