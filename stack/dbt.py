@@ -97,8 +97,23 @@ def run(
         # All steps of a run say so: dbt parses the project anew whenever its variables are others than the last time.
         arguments += ["--vars", json.dumps({"marts_dataset": marts_dataset})]
     answer = _invoke(current, target, arguments)
+    if step == "marts" and answer.success and not select and marts_dataset == settings.MARTS_NEXT:
+        drop_what_no_model_makes(current)
     # The layer's own outcome, which the summary and the dashboard count, stays that of the whole layer.
     return _conclude(current, answer, "selection" if select else step, target, started)
+
+
+def drop_what_no_model_makes(current: Settings) -> None:
+    """Drop the tables of `marts_next` that no model makes any more: they would be published for ever as they are."""
+    from stack import bigquery
+
+    manifest = json.loads((_folder(current, "bigquery") / "target" / "manifest.json").read_text())
+    made = {node["alias"] for node in manifest["nodes"].values() if node["schema"] == settings.MARTS_NEXT}
+    bq = bigquery.client(current)
+    for table in bq.list_tables(settings.MARTS_NEXT, retry=bigquery.RETRY):
+        if table.table_id not in made:
+            bq.delete_table(table, not_found_ok=True, retry=bigquery.RETRY)
+            print(f"dropped {settings.MARTS_NEXT}.{table.table_id}: no model makes it any more", file=sys.stderr)
 
 
 def _nodes(step: str, selector: str, select: Sequence[str]) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from google.api_core.exceptions import GoogleAPIError
 from google.cloud import bigquery as google
 
-from stack import bigquery, publish
+from stack import bigquery, dbt, publish
 from stack import emulator as emulator_service
 from stack.publish import NEXT, PUBLISHED
 from stack.settings import Settings
@@ -65,6 +67,20 @@ def test_the_next_one_replaces_every_row_and_a_second_one_changes_nothing(wareho
     for _ in range(2):
         assert publish.publish(warehouse) == dict.fromkeys(MARTS, 2)
         assert runs_seen(warehouse) == {2}
+
+
+def test_what_no_model_makes_any_more_is_not_published_again(
+    warehouse: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    build(warehouse, 1)
+    manifest = tmp_path / "target" / "manifest.json"
+    manifest.parent.mkdir()
+    models = {name: {"alias": name, "schema": NEXT} for name in MARTS[1:]}
+    # Another layer's of the same name makes no mart.
+    manifest.write_text(json.dumps({"nodes": models | {"staged": {"alias": MARTS[0], "schema": "staging"}}}))
+    monkeypatch.setattr(dbt, "_folder", lambda *_: tmp_path)
+    dbt.drop_what_no_model_makes(warehouse)
+    assert set(publish.publish(warehouse)) == set(MARTS[1:])
 
 
 def test_a_new_mart_a_view_before_a_new_column_and_another_order_of_columns(warehouse: Settings) -> None:
