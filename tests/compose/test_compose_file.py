@@ -27,7 +27,10 @@ LASTING = SERVICES.keys() - BY_HAND - ONCE
 # What the released postgres image reads, beside names that are ours, too.
 OF_POSTGRES = {"POSTGRES_INITDB_ARGS", "PGPORT"}
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
-NAMES = {item.name.upper() for item in fields(Settings)} - {"SOURCE_DSN_OVERRIDE"} | {"SOURCE_DSN", "BIGQUERY_EMULATOR"}
+NAMES = stack_settings.VARIABLES
+# What containers have a value of their own for, or no use.
+NOT_FOR_CONTAINERS = {"LOCAL_DIR", "BIND_HOST", "PUBLIC_HOST", "AIRBYTE_URL", "AIRFLOW_URL", "AIRFLOW_DATABASE_URL"}
+NOT_FOR_CONTAINERS |= {"POSTGRES_HOST", "BIGQUERY_ENDPOINT", "BIGQUERY_STORAGE_ENDPOINT"}
 
 
 def filled(value: str) -> str:
@@ -119,6 +122,18 @@ def test_what_both_have_a_default_for_has_the_same(defaults: Settings) -> None:
     for name, operator, default in VARIABLE.findall(TEXT):
         if operator == ":-" and name in ours and name not in other:
             assert default == ours[name], name
+
+
+def test_every_setting_that_a_user_may_choose_reaches_a_container() -> None:
+    chosen = {variable for variable, _, _ in VARIABLE.findall(TEXT)}
+    assert NAMES - chosen == NOT_FOR_CONTAINERS
+
+
+def test_the_lake_and_that_of_the_parity_audit_beside_it_are_in_the_same_volume() -> None:
+    uri = filled(environment("airflow-scheduler")["LAKE_URI"])
+    for name in ("airflow-scheduler", "spark-worker-1"):
+        folders = [place.split(":")[1] for place in SERVICES[name]["volumes"]]
+        assert any(f"{uri}-audit".startswith(f"file://{folder}/") for folder in folders), name
 
 
 def test_everything_that_runs_at_once_fits_eight_gigabytes() -> None:
