@@ -109,7 +109,10 @@ def settings_page() -> str:
     parts = [
         "# Settings",
         MADE,
-        "Every address, path and secret is an environment variable. Copy `.env.example` to `.env` and change what differs; `make` reads it. "
+        "Every address, path and secret is an environment variable. Copy `.env.example` to `.env` and change what differs. "
+        "Only `make` and Compose read that file; for the commands that begin with `python`, in each shell first: `set -a; . ./.env; set +a`. "
+        "A value is the same to make and to a shell when it has no quotes, no spaces and none of `$ # & ; ( ) < > | ~ \\` or a backtick: "
+        "in an address, percent-encode them (`$` is `%24`). "
         "An empty value counts as not set. The same names hold for the embedded stack, for containers and for production; "
         "`stack/settings.py` is the only place that reads them.",
     ]
@@ -118,7 +121,10 @@ def settings_page() -> str:
         for name, example in variables:
             field = known.get(name)
             is_secret = field is not None and not field.repr
-            default = "secret" if is_secret else f"`{example.strip()}`" if example.strip() else "none"
+            held = is_secret and bool(getattr(defaults, field.name))
+            default = f"`{example.strip()}`" if example.strip() else "none"
+            if is_secret:
+                default = "a secret; the local one is in `.env.example`" if held else "none; a secret"
             kind = {"int": "number", "Path": "path"}.get(str(field.type) if field else "", "text")
             rows.append((f"`{name}`", default, kind, comments.get(field.name, "") if field else ""))
         # The file's own first line is about the file.
