@@ -121,7 +121,7 @@ def settings_page() -> str:
         for name, example in variables:
             field = known.get(name)
             is_secret = field is not None and not field.repr
-            held = is_secret and bool(getattr(defaults, field.name))
+            held = field is not None and bool(getattr(defaults, field.name))
             default = f"`{example.strip()}`" if example.strip() else "none"
             if is_secret:
                 default = "a secret; the local one is in `.env.example`" if held else "none; a secret"
