@@ -11,11 +11,11 @@ Two months are reckoned: `full`, every run makes everything anew; and `increment
 | spark_one_machine, duckdb_one_machine, pysail_one_machine | one machine made for each run, likewise |
 
 All but the first two read raw through the Storage Read API, and publish by MERGE, which is billed on demand as the bytes of the staged rows and of the target.
-A load job is free. A Spark run after a change costs what `benchmarks.spark_jobs` found it to cost of a full one; DuckDB and Sail have no incremental form
-here and make everything anew.
+A load job is free. A Spark run after a change costs what `benchmarks.spark_jobs` found it to cost of a full one, at its largest scale; DuckDB and Sail have no
+incremental form here and make everything anew.
 
 Not in it: storage, network, people, the marts (the same for all), discounts. Between measured scales values are interpolated, beyond the largest they grow as
-between the last two. Results: results/cost_model.json, the same bytes for the same inputs.
+between the last two; where one scale was measured, all others are in proportion to it. Results: results/cost_model.json, the same bytes for the same inputs.
 """
 
 from __future__ import annotations

@@ -113,16 +113,26 @@ def verdict() -> str:
         for job, ratio in _times(result, other).items()
         if ratio < 1
     ]
+    scales = [result["scale"] for _, result in timed]
+    is_one = len(scales) == 1
+    everywhere = "at the only scale measured" if is_one else "at every scale measured"
+    if wins:
+        everywhere = (
+            f"nearly everywhere at scale {scales[0]:g}, the only one measured" if is_one else "nearly everywhere"
+        )
+    nowhere = (
+        "It wins nowhere there; whether another volume turns it was not measured."
+        if is_one
+        else f"It wins nowhere here: no volume from scale {scales[0]:g} to {scales[-1]:g} that was measured turns it."
+    )
     wall = _listed([f"{ratio:.1f} times ({JOBS[job].lower()})" for job, ratio in _times(last, "duckdb").items()])
     session = _listed([f"{ratio:.1f}" for ratio in _times(last, "duckdb", "in_session_seconds").values()])
     work = _listed([f"{ratio:.1f}" for ratio in _times(largest, "duckdb", "cpu_seconds").values()])
     said = [
-        f"**On one machine of {last['machine']['cores']} cores Spark loses, {'nearly everywhere' if wins else 'at every scale measured'}:** at scale "
+        f"**On one machine of {last['machine']['cores']} cores Spark loses, {everywhere}:** at scale "
         f"{last['scale']:g} its jobs take {wall} the wall time of DuckDB, from the same Parquet files to the same rows; without its start {session} times "
         f"({link(name)}). At scale {largest['scale']:g} they take {work} times the CPU seconds, in the same order ({link(largest_name)}).",
-        f"Where it is faster: {'; '.join(wins)}."
-        if wins
-        else f"It wins nowhere here: no volume up to scale {largest['scale']:g} turns it.",
+        f"Where it is faster: {'; '.join(wins)}." if wins else nowhere,
         _under_limits(),
         "A cluster was not measured: two worker processes on these cores are none. What Spark is for here is what one machine does not have: the memory and "
         "the disks of several, and a lake that others read.",
@@ -343,9 +353,12 @@ def errors() -> str:
         for engine, found in engines.items()
         for error in found.get("errors", [])
     ]
-    return (
-        table(["scale", "job", "engine", "error"], rows) if rows else "None: every engine did every job at every scale."
-    )
+    if rows:
+        return table(["scale", "job", "engine", "error"], rows)
+    scales = [f"{result['scale']:g}" for _, result in peers()]
+    if not scales:
+        return NOTHING
+    return f"None: every engine did every job at scale{'s' if len(scales) > 1 else ''} {_listed(scales)}."
 
 
 def change() -> str:
@@ -615,10 +628,47 @@ def cost() -> str:
         parts.append(
             "Spark's incremental month is missing: what a changed run costs of a full one is not measured yet."
         )
-    parts.append(
-        f"Measured up to scale {result['largest_measured_scale']:g}; beyond it extrapolated. {link('cost_model.json')}"
+    parts += [_why_a_change_is_dearer(result), f"{_measured_for_money(result)} {link('cost_model.json')}"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _why_a_change_is_dearer(result: Json) -> str:
+    full, changed = (result["usd_a_month"][month].get("bigquery_on_demand", {}) for month in ("full", "incremental"))
+    if not any(changed[scale] > full[scale] for scale in changed):
+        return ""
+    return (
+        "On demand, BigQuery's month of changes costs more than its month of full runs. What differs is found by comparing, so the models read their inputs "
+        "whole in both; a run after a change also reads the tables that it merges into, which a full one only writes "
+        "([decision 0005](decisions/0005-what-an-incremental-build-costs.md)). The first TiB of a month is free, so the bill grows by more than the bytes do. "
+        "DuckDB and Sail have no incremental form here: both of their months are full ones."
     )
-    return "\n\n".join(parts)
+
+
+def _measured_for_money(result: Json) -> str:
+    """Which scales the cost model's bytes and seconds are of, and what it makes of the others."""
+    found = result["measured"]
+
+    def scales(points: Json) -> str:
+        return _listed([f"{scale:g}" for scale in sorted(map(float, points))])
+
+    if len(found["dbt_bytes"]) == 1:
+        said = (
+            f"Bytes and CPU seconds were measured at scale {scales(found['dbt_bytes'])} alone. Every other scale is in proportion to it, a session's start and "
+            "all else that does not grow included."
+        )
+    else:
+        said = (
+            f"Bytes and CPU seconds were measured at scales {scales(found['dbt_bytes'])}; between them they are interpolated, beyond the largest they grow as "
+            "between the last two."
+        )
+    changed = [name for name in found["files"] if name.startswith("spark_jobs_scale_")]
+    if changed:
+        of = max(float(name.removeprefix("spark_jobs_scale_").removesuffix(".json")) for name in changed)
+        said += f" What Spark's run after a change takes of a full one is that of scale {of:g} at every scale."
+    if found["landed_bytes_a_run"]:
+        several = "s" if len(found["landed_bytes_a_run"]) > 1 else ""
+        said += f" Landed bytes are of scale{several} {scales(found['landed_bytes_a_run'])}."
+    return said
 
 
 def crossovers() -> str:
