@@ -74,6 +74,20 @@ def test_the_pages_numbers_are_those_of_the_results() -> None:
     assert page.rendered(text) == text, "`make plots` writes it anew"
 
 
+def test_the_page_says_how_many_scales_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, result = page.peers()[-1]
+    monkeypatch.setattr(page, "peers", lambda: [(name, result)])
+    assert "at the only scale measured" in page.verdict()
+    assert page.errors().endswith(f"at scale {result['scale']:g}.")
+    monkeypatch.setattr(page, "peers", lambda: [(name, result), (name, result | {"scale": 1000.0})])
+    assert "at every scale measured" in page.verdict()
+    assert f"from scale {result['scale']:g} to 1000" in page.verdict()
+    money = {"measured": {"dbt_bytes": {"10.0": 1}, "files": [], "landed_bytes_a_run": {}}}
+    assert "measured at scale 10 alone" in page._measured_for_money(money)
+    money["measured"]["dbt_bytes"]["1.0"] = 1
+    assert "measured at scales 1 and 10; between them" in page._measured_for_money(money)
+
+
 def test_every_block_is_on_the_page() -> None:
     names = {found[2] for found in page.BLOCK.finditer(page.PAGE.read_text())}
     assert names == set(page.BLOCKS) | {f"figure {name}" for name in plots.ALL}
