@@ -218,11 +218,10 @@ class Api:
                     raise StackError(f"Airflow does not know {dag_id} after {timeout:.0f} s: {error}") from None
             time.sleep(0.5)
 
-    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Start a run with these parameters; returns its run id."""
-        return str(
-            self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
-        )
+    def trigger(self, dag_id: str, conf: dict[str, Any], run_id: str | None = None) -> str:
+        """Start a run with these parameters; returns its run id, which Airflow chooses where none is given."""
+        wanted = {"logical_date": None, "conf": conf} | ({"dag_run_id": run_id} if run_id else {})
+        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", wanted)["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """The run's state and times."""

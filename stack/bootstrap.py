@@ -96,6 +96,9 @@ def check() -> list[tuple[str, bool, str]]:
         results.append(("java", True, java_version()))
     except Missing as missing:
         results.append(("java", False, str(missing)))
+    # Spark's own scripts split it there.
+    has_space = any(map(str.isspace, str(ROOT)))
+    results.append(("folder", not has_space, f"{ROOT}: move it to a path without a space" if has_space else str(ROOT)))
     free = shutil.disk_usage(ROOT).free / 1e9
     enough = free >= MIN_DISK_GB
     results.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import datetime
 import fcntl
 import hashlib
 import json
@@ -22,6 +23,8 @@ from stack.processes import StackError
 from stack.settings import ROOT, Settings
 
 ENGINES = ("auto", "dbt", "spark")
+# Of the runs that a demo began.
+RUN_PREFIX = "demo__"
 # What was measured: disk_needed.
 DISK_BYTES_FIXED = 1_000_000_000
 DISK_BYTES_PER_SCALE = 450_000_000
@@ -226,11 +229,13 @@ def _run_dag(settings: Settings, engine: str, timer: Timer) -> tuple[str, str, l
     """Trigger the pipeline and follow it to its end. Returns its state, its run id and its task instances."""
     api = airflow.Api(settings)
     api.wait_for_dag(airflow.DAG_ID)
-    for stale in api.active_runs(airflow.DAG_ID):
-        # Left over from a demo that was interrupted: it would hold the only run slot for ever.
-        print(f"  ending the interrupted run {stale}", flush=True)
-        api.fail_run(airflow.DAG_ID, stale)
-    run_id = api.trigger(airflow.DAG_ID, {"engine": engine})
+    for active in api.active_runs(airflow.DAG_ID):
+        # Left over from a demo that was interrupted: it might hold the only run slot for ever. A run that somebody else began is waited for.
+        if active.startswith(RUN_PREFIX):
+            print(f"  ending the interrupted run {active}", flush=True)
+            api.fail_run(airflow.DAG_ID, active)
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    run_id = api.trigger(airflow.DAG_ID, {"engine": engine}, f"{RUN_PREFIX}{now}")
     url = f"{settings.for_people(settings.airflow_url)}/dags/{airflow.DAG_ID}/runs/{run_id}"
     print(f"running {airflow.DAG_ID} in Airflow: {url}", flush=True)
     try:

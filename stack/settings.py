@@ -133,9 +133,11 @@ VARIABLES = frozenset(item.name.upper() for item in fields(Settings)) - {"SOURCE
 
 
 def load() -> Settings:
-    """Read the environment. Raises ValueError, naming the variable, when a number is not one."""
+    """Read the environment. Raises ValueError, naming the variable, when a value cannot be used."""
     host = _env("BIND_HOST", "127.0.0.1")
     local_dir = Path(_env("LOCAL_DIR", str(ROOT / ".local"))).resolve()
+    if any(map(str.isspace, str(local_dir))):
+        raise ValueError(f"LOCAL_DIR must be a path without a space, which Spark cannot read a lake below: {local_dir}")
     airbyte_port = _port("AIRBYTE_PORT", 8000)
     airflow_port = _port("AIRFLOW_PORT", 8080)
     bigquery_port = _port("BIGQUERY_PORT", 9050)

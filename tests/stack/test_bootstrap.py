@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,14 @@ def test_what_only_writers_need_is_not_made_for_a_demo() -> None:
     asking = {name for name, recipe in recipes.items() if re.search(r"bootstrap\.py --also (docs|dev)", recipe)}
     assert asking == {"test", "docs", "hooks", "audit"}
     assert not set(bootstrap.OPTIONAL) & set(bootstrap.ENVIRONMENTS)
+
+
+def test_a_checkout_in_a_path_with_a_space_is_told_to_move(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert {name: ok for name, ok, _ in bootstrap.check()}["folder"]
+    spaced = tmp_path / "my projects"
+    spaced.mkdir()
+    monkeypatch.setattr(bootstrap, "ROOT", spaced)
+    assert ("folder", False, f"{spaced}: move it to a path without a space") in bootstrap.check()
 
 
 def test_a_jar_with_another_content_is_not_accepted(tmp_path) -> None:

@@ -63,6 +63,12 @@ def test_tests_and_benchmarks_work_on_nothing_of_the_users_own(monkeypatch: pyte
     signal.signal(signal.SIGTERM, handler)
 
 
+def test_a_folder_with_a_space_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_DIR", "/mnt/my disk")
+    with pytest.raises(ValueError, match="LOCAL_DIR must be a path without a space, .*: /mnt/my disk"):
+        stack_settings.load()
+
+
 def test_a_password_may_have_any_character(settings: Settings) -> None:
     odd = dataclasses.replace(settings, postgres_user="a/b", postgres_password="p/w@:?#%[] ", postgres_db="x/y")
     said = conninfo_to_dict(odd.admin_dsn)
