@@ -1,16 +1,19 @@
-"""What the warehouse's and dbt's commands print and are asked; the pages' tests run them for real."""
+"""What the commands print, are asked, and leave alone; the pages' tests run them for real."""
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from stack import audit, bigquery, dbt
-from stack.processes import free_port
-from stack.settings import ROOT
+from stack import __main__ as commands
+from stack import audit, bigquery, dbt, postgres
+from stack.processes import StackError, free_port
+from stack.settings import ROOT, Settings
 
 
 def test_rows_are_a_table_with_numbers_to_the_right_and_null_as_nothing() -> None:
@@ -34,6 +37,35 @@ def test_a_warehouse_that_does_not_answer_is_one_line(monkeypatch: pytest.Monkey
     assert done.returncode == 1
     assert done.stderr.startswith("error: no answer from http://127.0.0.1:")
     assert done.stderr.count("\n") == 1
+
+
+def test_only_a_folder_that_the_stack_made_is_deleted(settings: Settings, tmp_path: Path) -> None:
+    theirs, ours = (dataclasses.replace(settings, local_dir=tmp_path / name) for name in ("theirs", "ours"))
+    theirs.local_dir.mkdir()
+    (theirs.local_dir / "thesis.tex").touch()
+    for current in (theirs, ours):
+        commands.claim(current)
+        (current.local_dir / "run").mkdir()
+    with pytest.raises(StackError, match="held something before the stack used it"):
+        commands.clean_data(theirs)
+    commands.clean_data(ours)
+    assert (theirs.local_dir / "thesis.tex").exists()
+    assert not ours.local_dir.exists()
+    commands.clean_data(ours)
+
+
+def test_a_folder_for_postgres_that_somebody_else_made_is_refused(settings: Settings, tmp_path: Path) -> None:
+    current = dataclasses.replace(settings, local_dir=tmp_path / "local")
+    (tmp_path / "elsewhere").mkdir()
+    home = postgres.home(current)
+    home.parent.mkdir(exist_ok=True)
+    home.symlink_to(tmp_path / "elsewhere")
+    try:
+        with pytest.raises(StackError, match="belongs to another user"):
+            postgres.start(current)
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+    finally:
+        home.unlink()
 
 
 def test_a_selection_takes_the_place_of_the_layer_and_models_stay_without_tests() -> None:

@@ -65,7 +65,7 @@ def test_tests_and_benchmarks_work_on_nothing_of_the_users_own(monkeypatch: pyte
 
 def test_a_folder_with_a_space_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_DIR", "/mnt/my disk")
-    with pytest.raises(ValueError, match="LOCAL_DIR must be a path without a space, .*: /mnt/my disk"):
+    with pytest.raises(ValueError, match=r"LOCAL_DIR must be a path without a space, .*: /mnt/my disk"):
         stack_settings.load()
 
 
