@@ -59,7 +59,7 @@ def test_the_rates_are_those_of_an_address_of_a_file_or_of_the_package(address: 
 
 
 def test_what_is_not_there_or_not_the_file_is_an_error_with_its_address(address: str, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="404 .*/nothing"):
+    with pytest.raises(OSError, match=r"404 .*/nothing"):
         list(ecb_fx_rates.published(f"{address}/nothing"))
     with pytest.raises(ValueError, match=r"/page is no zip file: ECB_RATES is the ECB's"):
         list(ecb_fx_rates.published(f"{address}/page"))
