@@ -22,7 +22,7 @@ from airbyte.connectors.protocol import (
 from airbyte.connectors.source_postgres import catalog, rows
 from airbyte.connectors.source_postgres.connection import connect, schemas
 from airbyte.connectors.source_postgres.spec import SPEC
-from airbyte.connectors.source_postgres.xmin import Snapshot, XminState, since, unseen
+from airbyte.connectors.source_postgres.xmin import Snapshot, XminState, to_be_listed, unseen
 
 # Few, large writes: one write a record is five times slower.
 WRITE_BYTES = 1 << 20
@@ -120,9 +120,10 @@ def _read_stream(
     condition = unseen(state, snapshot, table.columns, table.stored_in) if incremental else None
     records = _emit(connection, stream, rows.query(stream, table.columns, condition), emitted_at, output)
     seen: tuple[int, ...] = ()
-    if incremental and snapshot.oldest_running < snapshot.next_transaction:
+    listed = to_be_listed(snapshot) if incremental else None
+    if listed is not None:
         query = sql.SQL("select distinct xmin::text::bigint from {} where {}").format(
-            sql.Identifier(stream.namespace or "public", stream.name), since(snapshot.oldest_running)
+            sql.Identifier(stream.namespace or "public", stream.name), listed
         )
         seen = tuple(sorted(row[0] for row in connection.execute(query)))
     numbers = {name: column.number for name, column in table.columns.items()}

@@ -52,7 +52,7 @@ class XminState:
 
     Attributes:
         oldest_running: everything written by an earlier transaction (64 bits) was emitted.
-        seen: transactions (32 bits) from there on that were emitted too.
+        seen: transactions from there on that were emitted too; none is listed past 2^32 (`to_be_listed`).
         cluster: the cluster that the numbers belong to.
         emitted_at: the time (ms) stamped on the last sync's records; the next one's is later.
         columns: {column: its number in the table} of what was read; empty when that was not noted.
@@ -116,5 +116,20 @@ def unseen(
 
 
 def since(transaction: int) -> sql.Composed:
-    """The condition on row versions written by `transaction` (64 bits) or a later one."""
-    return sql.SQL("age(xmin) <= age({bound}::xid)").format(bound=sql.Literal(str(transaction % _WRAP)))
+    """The condition on row versions written by `transaction` (64 bits) or a later one.
+
+    A frozen row keeps its number for good. Between 2^31 and 2^32 transactions later its age is negative, as if it were still to come. At 2^32 its number is
+    a recent one's, and for that one time the row is read again.
+    """
+    return sql.SQL("age(xmin) between 0 and age({bound}::xid)").format(bound=sql.Literal(str(transaction % _WRAP)))
+
+
+def to_be_listed(now: Snapshot) -> sql.Composed | None:
+    """The condition on rows whose transactions the state lists as seen; None when it lists none.
+
+    Past 2^32 a number may be a frozen row's and, 2^32 transactions later, one's that is still running: to leave that number out would lose its rows. What
+    was written since the oldest running one is read again then.
+    """
+    if not now.oldest_running < now.next_transaction < _WRAP:
+        return None
+    return sql.SQL("xmin::text::bigint >= {}").format(sql.Literal(now.oldest_running))
