@@ -1,7 +1,7 @@
 """`python -m airbyte.deletion_sweep`: mark rows of raw whose key is gone from the source. A sync never sees a hard delete; comparing keys does.
 
-Keys are compared only where the numbers of rows differ, in a snapshot that is not older than the sync: a row that appeared since is not in raw and not
-looked for. A marked row keeps its values, gets `_deleted_at` and `_airbyte_extracted_at` of now (so that incremental readers see it change), and is
+Keys are compared only where the numbers of rows differ, in a snapshot that is not older than what raw had then: a key that lands later is not looked
+for. A marked row keeps its values, gets `_deleted_at` and `_airbyte_extracted_at` of now (so that incremental readers see it change), and is
 live again when its key comes back. See "Raw row is live" in docs/architecture.md.
 """
 
@@ -12,6 +12,7 @@ import datetime
 import json
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ LOAD_SECONDS = 600
 
 class SweepError(RuntimeError):
     """The sweep must not or cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The live rows of a raw table: their distinct keys, and when the newest was extracted (None: there is none)."""
+
+    keys: int
+    newest: datetime.datetime | None
 
 
 def sweep(current: Settings, force: bool = False) -> dict[str, int]:
@@ -66,34 +75,40 @@ def ensure_deleted_at(bq: bigquery.Client) -> None:
             bq.update_table(table, ["schema"], retry=RETRY)
 
 
-def _live_keys(bq: bigquery.Client, streams: tuple[Stream, ...]) -> dict[str, int]:
-    """Distinct live keys of each raw table; a key that lands once a change counts once."""
+def _live_keys(bq: bigquery.Client, streams: tuple[Stream, ...]) -> dict[str, Landed]:
+    """What is live in each raw table; a key that lands once a change counts once."""
     union = " union all ".join(
-        f"select '{s.name}' as name, count(distinct {s.primary_key[0]}) as n from raw.{s.name} where {LIVE}"
+        f"select '{s.name}' as name, count(distinct {s.primary_key[0]}) as n, max(_airbyte_extracted_at) as newest "
+        f"from raw.{s.name} where {LIVE}"
         for s in streams
     )
-    return {row["name"]: row["n"] for row in query(bq, union)}
+    return {row["name"]: Landed(row["n"], row["newest"]) for row in query(bq, union)}
 
 
 def _sweep_table(
-    bq: bigquery.Client, connection: psycopg.Connection[Any], stream: Stream, landed: int, force: bool
+    bq: bigquery.Client, connection: psycopg.Connection[Any], stream: Stream, landed: Landed, force: bool
 ) -> int:
     key, table = stream.primary_key[0], sql.Identifier(stream.name)
     row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
     present = row[0] if row else 0
     # Rows that appeared after the sync can hide as many that vanished; they land at the next sync, and the numbers differ then.
-    if present == landed:
+    if landed.newest is None or present == landed.keys:
         return 0
     keys = [r[0] for r in connection.execute(sql.SQL("select {}::text from {}").format(sql.Identifier(key), table))]
     now = datetime.datetime.now(datetime.UTC)
     staging = f"raw._airbyte_tmp_keys_{stream.name}"
     _load_keys(bq, staging, keys)
     try:
-        gone_where = f"{LIVE} and cast({key} as string) not in (select key from {staging})"
-        gone = query(bq, f"select count(distinct {key}) as n from raw.{stream.name} where {gone_where}")[0]["n"]
-        if gone > max(SUSPICIOUS_ROWS, landed * SUSPICIOUS_SHARE) and not force:
+        # What a sync has landed meanwhile may be younger than the snapshot: it says nothing of such a key.
+        gone_where = (
+            f"{LIVE} and cast({key} as string) not in (select key from {staging} union all "
+            f"select cast({key} as string) from raw.{stream.name} where _airbyte_extracted_at > @newest)"
+        )
+        count = f"select count(distinct {key}) as n from raw.{stream.name} where {gone_where}"
+        gone = query(bq, count, {"newest": landed.newest})[0]["n"]
+        if gone > max(SUSPICIOUS_ROWS, landed.keys * SUSPICIOUS_SHARE) and not force:
             raise SweepError(
-                f"{gone:,} of {landed:,} rows of {stream.name} are gone from the source: if that is right, run "
+                f"{gone:,} of {landed.keys:,} rows of {stream.name} are gone from the source: if that is right, run "
                 "`python -m airbyte.deletion_sweep --force`; if not, check that the source is the right database and readable"
             )
         if gone:
@@ -102,7 +117,7 @@ def _sweep_table(
                 bq,
                 f"update raw.{stream.name} set _deleted_at = greatest(@now, _airbyte_extracted_at), "
                 f"_airbyte_extracted_at = greatest(@now, _airbyte_extracted_at) where {gone_where}",
-                {"now": now},
+                {"now": now, "newest": landed.newest},
             )
     finally:
         bq.delete_table(f"{bq.project}.{staging}", not_found_ok=True, retry=RETRY)

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 
+from airbyte import deletion_sweep
 from airbyte.connections import apply, find
 from airbyte.connections.api import ApplyError
 from airbyte.connections.description import load
@@ -280,6 +281,39 @@ def test_rows_deleted_at_the_source_are_marked_and_live_again_when_they_come_bac
     assert live[0]["n"] == 598
     _loaded_rates(marketplace)
     assert problems(marketplace)[1] == []
+
+
+def test_a_row_that_lands_while_keys_are_compared_is_not_marked(
+    connection: str,
+    marketplace: Settings,
+    api: httpx.Client,
+    airbyte_server: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One row that is new, and one logged anew under the number of one that was deleted."""
+    sync(api, connection)
+    load_keys = deletion_sweep._load_keys
+    with psycopg.connect(airbyte_server.admin_dsn, autocommit=True) as source:
+        source.execute("delete from event_log where id in (7, 8)")
+
+        def landing(bq: Any, staging: str, keys: list[str]) -> None:
+            for key in (7, 5000):
+                source.execute(
+                    "insert into event_log (id, event_type, entity_type, entity_id, event_data, event_timestamp) "
+                    "values (%s, 'late', 'order', gen_random_uuid(), '{}', now())",
+                    [key],
+                )
+            sync(api, connection)
+            load_keys(bq, staging, keys)
+
+        monkeypatch.setattr(deletion_sweep, "_load_keys", landing)
+        assert {table: n for table, n in sweep(marketplace).items() if n} == {"event_log": 1}
+        monkeypatch.undo()
+    live = rows(
+        marketplace, f"select distinct id from raw.event_log where {deletion_sweep.LIVE} and id in (7, 8, 5000)"
+    )
+    assert sorted(row["id"] for row in live) == [7, 5000]
+    assert sum(sweep(marketplace).values()) == 0
 
 
 def _loaded_rates(settings: Settings) -> None:
