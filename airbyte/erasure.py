@@ -85,7 +85,7 @@ def run(current: Settings) -> tuple[int, int, int]:
         return 0, 0, 0
     ensure_deleted_at(bq)
     now = datetime.datetime.now(datetime.UTC)
-    # A changed row for whoever reads what is new; a deleted one stays deleted.
+    # A changed row for whoever reads what is new; a deleted one stays deleted. Older versions of a key stay older than its newest.
     moment = "greatest(@now, _airbyte_extracted_at)"
     emptied: dict[str, int] = {}
     for of in PERSONAL:
@@ -102,7 +102,10 @@ def run(current: Settings) -> tuple[int, int, int]:
         bigquery.query(
             bq,
             f"update raw.{of.table} set {', '.join(f'{c} = null' for c in of.columns)},"
-            f" _deleted_at = if({LIVE}, _deleted_at, {moment}), _airbyte_extracted_at = {moment} where {theirs}",
+            f" _deleted_at = if({LIVE} or _airbyte_extracted_at < newest_at, _deleted_at, {moment}),"
+            f" _airbyte_extracted_at = if(_airbyte_extracted_at < newest_at, _airbyte_extracted_at, {moment})"
+            f" from (select id as newest_of, max(_airbyte_extracted_at) as newest_at from raw.{of.table} group by 1) as newest"
+            f" where id = newest_of and {theirs}",
             {"now": now},
         )
     for user, rows in emptied.items():

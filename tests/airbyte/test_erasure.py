@@ -102,6 +102,27 @@ def test_a_second_run_writes_nothing_and_what_the_source_sends_again_goes_again(
     assert everything(raw)["users", ASKS]["last_name"] is None
 
 
+def test_of_a_row_that_landed_once_a_change_the_newest_version_stays_the_newest(raw: Settings) -> None:
+    bq = bigquery.client(raw)
+    # By its id alone, which decides between equals (stg_marketplace__event_log), the older one would come first.
+    bigquery.query(bq, "update raw.event_log set processed = true, _airbyte_raw_id = 'a' where id = 0")
+    bigquery.query(
+        bq,
+        "insert into raw.event_log (id, entity_id, event_data, processed, _airbyte_raw_id, _airbyte_extracted_at)"
+        " select id, entity_id, event_data, false, 'z', timestamp_sub(_airbyte_extracted_at, interval 1 day)"
+        " from raw.event_log where id = 0",
+    )
+    erasure.request(raw, ASKS, "")
+    assert erasure.run(raw) == (1, 6, 0)
+    versions = bigquery.query(
+        bq,
+        "select processed, event_data, _airbyte_extracted_at > @landed as is_changed from raw.event_log where id = 0"
+        " order by _airbyte_extracted_at desc, _airbyte_raw_id desc",
+        {"landed": LANDED},
+    )
+    assert [tuple(row.values()) for row in versions] == [(True, None, True), (False, None, False)]
+
+
 def test_without_a_request_nothing_happens(raw: Settings) -> None:
     before = everything(raw)
     assert erasure.run(raw) == (0, 0, 0)
