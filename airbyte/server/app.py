@@ -118,7 +118,7 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
     guarded.include_router(_workspaces(store))
     guarded.include_router(_actors(store, SOURCE, SOURCES))
     guarded.include_router(_actors(store, DESTINATION, DESTINATIONS))
-    guarded.include_router(_connections(store))
+    guarded.include_router(_connections(store, jobs))
     guarded.include_router(_jobs(store, jobs, folder))
     guarded.include_router(_streams(store))
     app.include_router(guarded)
@@ -343,7 +343,7 @@ def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIR
 # connections
 
 
-def _connections(store: Store) -> APIRouter:
+def _connections(store: Store, jobs: Jobs) -> APIRouter:
     routes = APIRouter(prefix="/connections", tags=["connections"])
 
     def answer(document: Json) -> Json:
@@ -414,6 +414,8 @@ def _connections(store: Store) -> APIRouter:
     @routes.delete("/{connectionId}")
     def delete(connectionId: str) -> Json:
         _found(store.get(CONNECTION, connectionId), CONNECTION, connectionId)
+        for job in store.jobs(connectionId):
+            jobs.cancel(job)
         store.delete(CONNECTION, connectionId)
         return {}
 

@@ -167,6 +167,22 @@ def test_a_second_sync_waits_for_nobody_and_a_cancelled_one_leaves_nothing(
     assert done["rowsSynced"] < 1200, "streams that were committed before the cancellation are not read again"
 
 
+def test_a_deleted_connections_sync_is_cancelled(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    with psycopg.connect(airbyte_server.admin_dsn) as lock:
+        lock.execute("lock table event_log in access exclusive mode")
+        job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
+        deadline = time.monotonic() + 300
+        while "users: 100 rows committed" not in api.get(f"/jobs/{job}/log").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        group = _group(job)
+        assert api.delete(f"/connections/{connection}").status_code == 200
+        assert not any(process.is_running() and process.status() != "zombie" for process in group)
+    assert api.get(f"/jobs/{job}").json()["status"] == "cancelled"
+
+
 def _group(job: int) -> list[psutil.Process]:
     workers = [
         p
