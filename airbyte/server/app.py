@@ -175,11 +175,12 @@ JobId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 Workspaces = Annotated[list[str] | None, Query()]
 
 
-def _page(items: list[Json], limit: int, offset: int, path: str) -> Json:
-    """One page of a list, with the addresses of its neighbours."""
+def _page(items: list[Json], limit: int, offset: int, request: Request) -> Json:
+    """One page of the list that was asked for, with the addresses of its neighbours under the same filters."""
 
     def address(start: int) -> str:
-        return f"{PREFIX}/{path}?limit={limit}&offset={start}"
+        url = request.url.include_query_params(limit=limit, offset=start)
+        return f"{url.path}?{url.query}"
 
     return {
         "data": items[offset : offset + limit],
@@ -213,9 +214,9 @@ def _workspaces(store: Store) -> APIRouter:
         }
 
     @routes.get("")
-    def listed(workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
+    def listed(request: Request, workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
         items = [answer(d) for d in store.documents(WORKSPACE) if not workspaceIds or d["id"] in workspaceIds]
-        return _page(items, limit, offset, "workspaces")
+        return _page(items, limit, offset, request)
 
     @routes.post("")
     def create(body: WorkspaceBody) -> Json:
@@ -286,10 +287,14 @@ def _actors(store: Store, kind: str, definitions: dict[str, Definition]) -> APIR
 
     @routes.get("")
     def listed(
-        workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0, includeDeleted: bool = False
+        request: Request,
+        workspaceIds: Workspaces = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+        includeDeleted: bool = False,
     ) -> Json:
         items = [answer(d) for d in store.documents(kind) if not workspaceIds or d["workspaceId"] in workspaceIds]
-        return _page(items, limit, offset, f"{kind}s")
+        return _page(items, limit, offset, request)
 
     @routes.post("")
     @_taking(create_body)
@@ -370,9 +375,9 @@ def _connections(store: Store, jobs: Jobs) -> APIRouter:
         return {"streams": streams, "catalog": drift.shape_of(discovered)}
 
     @routes.get("")
-    def listed(workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
+    def listed(request: Request, workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
         items = [answer(d) for d in store.documents(CONNECTION) if not workspaceIds or d["workspaceId"] in workspaceIds]
-        return _page(items, limit, offset, "connections")
+        return _page(items, limit, offset, request)
 
     @routes.post("")
     def create(body: ConnectionBody) -> Json:
@@ -446,6 +451,7 @@ def _jobs(store: Store, jobs: Jobs, folder: Path) -> APIRouter:
 
     @routes.get("")
     def listed(
+        request: Request,
         connectionId: str | None = None,
         status: str | None = None,
         jobType: str | None = None,
@@ -457,7 +463,7 @@ def _jobs(store: Store, jobs: Jobs, folder: Path) -> APIRouter:
             for job in map(jobs.refresh, store.jobs(connectionId))
             if status in (None, job["status"]) and jobType in (None, job["job_type"])
         ]
-        return _page(items, limit, offset, "jobs")
+        return _page(items, limit, offset, request)
 
     @routes.post("")
     def create(body: JobBody) -> Json:

@@ -27,10 +27,8 @@ def validate(streams: list[Json], discovered: list[Json]) -> list[Json]:
     by_name = {stream["name"]: stream for stream in discovered}
     if len(by_name) < len(discovered):
         raise CatalogError("two schemas have a table of the same name: read one schema a connection")
-    if not streams:
-        return [{"name": name, "syncMode": "full_refresh_overwrite"} for name in by_name]
     completed = []
-    for stream in streams:
+    for stream in streams or [{"name": name} for name in by_name]:
         name = stream["name"]
         if name not in by_name:
             raise CatalogError(

@@ -67,6 +67,18 @@ def test_a_method_that_is_not_there_is_answered_with_those_that_are(fresh_server
     assert "GET" in answer.headers["allow"]
 
 
+def test_the_neighbours_of_a_page_are_under_the_same_filters(fresh_server: tuple[str, str]) -> None:
+    address, token = fresh_server
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}) as api:
+        path = "/api/public/v1/workspaces"
+        made = [api.post(path, json={"name": name}).json()["workspaceId"] for name in "abc"]
+        page = api.get(path, params={"workspaceIds": [made[0], made[2]], "limit": 1}).json()
+        following = api.get(page["next"]).json()
+        assert [w["workspaceId"] for w in page["data"] + following["data"]] == [made[0], made[2]]
+        assert following["next"] == ""
+        assert api.get(following["previous"]).json() == page
+
+
 def test_secrets_are_masked_at_any_depth_and_kept_when_the_mask_comes_back() -> None:
     kept = {
         "password": "pass-word",

@@ -22,6 +22,7 @@ create table purchases (id int primary key, item text not null, amount numeric(1
 insert into buyers values (1, 'Ada'), (2, 'Bo');
 insert into purchases values (1, 'cup', 1), (2, 'pot', 2);
 """
+STREAMS = [{"name": name, "syncMode": "incremental_deduped_history"} for name in ("buyers", "purchases")]
 
 
 @pytest.fixture
@@ -42,9 +43,11 @@ def db(postgres: Settings, emulator: Settings) -> Iterator[Db]:
 
 
 class Drifting:
-    """A connection of both tables under one behaviour."""
+    """A connection under one behaviour, of both tables unless other `streams` are given (None: no word of them)."""
 
-    def __init__(self, api: httpx.Client, settings: Settings, behaviour: str) -> None:
+    def __init__(
+        self, api: httpx.Client, settings: Settings, behaviour: str, streams: list[dict[str, str]] | None = STREAMS
+    ) -> None:
         self.api, self.settings = api, settings
         workspace = api.get("/workspaces").json()["data"][0]["workspaceId"]
         self.source = self._made(
@@ -71,14 +74,14 @@ class Drifting:
                 "dataset_id": DATASET,
             },
         )
-        streams = [{"name": name, "syncMode": "incremental_deduped_history"} for name in ("buyers", "purchases")]
-        body = {
+        body: dict[str, Any] = {
             "name": f"drift {behaviour}",
             "sourceId": self.source,
             "destinationId": self.destination,
             "nonBreakingSchemaUpdatesBehavior": behaviour,
-            "configurations": {"streams": streams},
         }
+        if streams is not None:
+            body["configurations"] = {"streams": streams}
         answer = api.post("/connections", json=body)
         assert answer.status_code == 200, answer.text
         self.id = answer.json()["connectionId"]
@@ -142,6 +145,15 @@ def test_a_new_column_arrives_with_what_old_rows_have_in_it_and_a_dropped_one_tu
     assert "parcels" not in log
     status, log = drifting.sync()
     assert (status, "warning" in log, "buyers: 0 records read" in log) == ("succeeded", False, True)
+
+
+def test_a_connection_without_streams_syncs_every_table(api: httpx.Client, airbyte_server: Settings, db: Db) -> None:
+    everything = Drifting(api, airbyte_server, "ignore", streams=None)
+    status, log = everything.sync()
+    assert status == "succeeded", log
+    assert [row["name"] for row in everything.rows("buyers")] == ["Ada", "Bo"]
+    assert len(everything.rows("purchases")) == 2
+    everything.delete()
 
 
 @behaves("ignore")
