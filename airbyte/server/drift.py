@@ -7,6 +7,7 @@
 | new table | not read | no sync, connection inactive | not read | read |
 | dropped table | its stream stops | no sync, connection inactive | its stream stops | leaves the connection, a warning |
 | changed key | its stream stops | its stream stops | its stream stops | its stream stops |
+| a table of the same name in another schema | its stream stops | its stream stops | its stream stops | its stream stops |
 
 A changed type is found by the destination, which knows what its table has (destination_bigquery/landing.py). A stream that stops does so with a
 sentence that says what to do; the others go on.
@@ -14,6 +15,7 @@ sentence that says what to do; the others go on.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,14 +62,20 @@ def follow(connection: Json, discovered: list[Json]) -> Followed:
     """Compare the source with what the connection remembers. Raises SchemaChanged under `disable_connection`."""
     behaviour = connection.get("nonBreakingSchemaUpdatesBehavior") or IGNORE
     known: Json = connection["catalog"]
-    now = shape_of(discovered)
+    times = Counter(stream["name"] for stream in discovered)
+    single = [stream for stream in discovered if times[stream["name"]] == 1]
+    now = shape_of(single) | {name: shape for name, shape in known.items() if times[name] > 1}
     if behaviour == DISABLE:
         _require_unchanged(connection, known, now)
     followed = Followed(streams=[], shape=dict(now))
     for stream in connection["streams"]:
         name = stream["name"]
         before, found = known.get(name), now.get(name)
-        if found is None:
+        if times[name] > 1:
+            followed.stopped[name] = (
+                f"stream {name} stops: more than one schema has a table of this name: rename the others, or read one schema a connection"
+            )
+        elif found is None:
             if behaviour == FULLY:
                 followed.warnings.append(f"table {name} is gone at the source: the connection syncs it no more")
                 continue
@@ -81,7 +89,7 @@ def follow(connection: Json, discovered: list[Json]) -> Followed:
             _follow_table(name, stream, before, found, behaviour, followed)
         followed.streams.append(stream)
     if behaviour == FULLY:
-        _add_tables(known, discovered, followed)
+        _add_tables(known, single, followed)
     return followed
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from faults import syncs
 
+from airbyte.server import drift
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -235,6 +236,28 @@ def test_what_cannot_be_followed_stops_its_stream_and_no_other(
     newest = api.get("/jobs", params={"connectionId": drifting.id}).json()["data"][0]["jobId"]
     counts = {s["streamName"]: s["status"] for s in api.get(f"/jobs/{newest}/streams").json()}
     assert counts == {"buyers": "complete", "purchases": "failed"}
+
+
+@pytest.mark.parametrize("behaviour", [drift.IGNORE, drift.DISABLE, drift.COLUMNS, drift.FULLY])
+def test_a_table_of_the_same_name_in_another_schema_takes_no_stream_over(behaviour: str) -> None:
+    def table(schema: str, name: str, *columns: str) -> dict[str, Any]:
+        properties = {column: {"type": "integer"} for column in columns}
+        return {"namespace": schema, "name": name, "json_schema": {"properties": properties}}
+
+    before = [table("a", "orders", "id"), table("a", "users", "id")]
+    streams = [{"name": name, "syncMode": "full_refresh_overwrite", "primaryKey": []} for name in ("orders", "users")]
+    connection = {
+        "nonBreakingSchemaUpdatesBehavior": behaviour,
+        "streams": streams,
+        "catalog": drift.shape_of(before),
+    }
+    # New in one schema each, and of one name.
+    twins = [table("a", "parcels", "id"), table("b", "parcels", "id")] if behaviour != drift.DISABLE else []
+    followed = drift.follow(connection, [*before, table("b", "orders", "id"), *twins])
+    assert followed.columns == {"users": ["id"]}
+    assert followed.stopped.keys() == {"orders"}
+    assert "more than one schema has a table of this name" in followed.stopped["orders"]
+    assert (followed.streams, followed.shape) == (streams, connection["catalog"])
 
 
 @behaves("propagate_columns")
