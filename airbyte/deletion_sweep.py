@@ -24,6 +24,8 @@ from google.cloud import bigquery
 from psycopg import sql
 
 from airbyte.connections.description import Stream, load
+from airbyte.connections.source import connect
+from airbyte.connectors.protocol import ConfigError, TransientError, one_line
 from stack import settings
 from stack.bigquery import RETRY, client, query
 from stack.failures import FINAL
@@ -51,15 +53,14 @@ class Landed:
 def sweep(current: Settings, force: bool = False) -> dict[str, int]:
     """Mark what is gone. Returns {table: rows marked} for every stream.
 
-    Raises SweepError when suspiciously much is gone, unless `force`.
+    Raises SweepError when suspiciously much is gone, unless `force`; ConfigError or TransientError when the source cannot be reached.
     """
     bq = client(current)
     streams = load().streams
     marked: dict[str, int] = {}
     ensure_deleted_at(bq)
-    with psycopg.connect(current.source_dsn, connect_timeout=10) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
+    with connect(current) as connection:
+        # Before the source's snapshot, which the first question to it takes.
         landed = _live_keys(bq, streams)
         for stream in streams:
             marked[stream.name] = _sweep_table(bq, connection, stream, landed[stream.name], force)
@@ -145,9 +146,9 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         marked = sweep(settings.load(), arguments.force)
-    except (SweepError, GoogleAPIError, psycopg.Error) as error:
-        print(f"error: the deletion sweep stopped: {' '.join(str(error).split())}", file=sys.stderr)
-        return FINAL if isinstance(error, SweepError) else 1
+    except (SweepError, ConfigError, TransientError, GoogleAPIError, psycopg.Error) as error:
+        print(f"error: the deletion sweep stopped: {one_line(error)}", file=sys.stderr)
+        return FINAL if isinstance(error, SweepError | ConfigError) else 1
     found = {table: rows for table, rows in marked.items() if rows}
     reason = ", ".join(f"{table} {rows:,}" for table, rows in found.items()) or "nothing was deleted at the source"
     print(json.dumps({"rows": sum(found.values()), "reason": reason}))

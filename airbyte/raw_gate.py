@@ -11,6 +11,8 @@ from google.api_core.exceptions import GoogleAPIError, NotFound
 from psycopg import sql
 
 from airbyte.connections.description import load
+from airbyte.connections.source import connect
+from airbyte.connectors.protocol import ConfigError, TransientError, one_line
 from airbyte.connectors.source_postgres import catalog
 from airbyte.deletion_sweep import LIVE
 from stack import settings
@@ -35,8 +37,7 @@ def problems(current: Settings) -> tuple[int, list[str]]:
     except NotFound as error:
         return 0, [f"a raw table has never landed: {' '.join(str(error).split())[:300]}"]
     said = [] if rates else ["raw.ecb_fx_rates is empty: run the loader"]
-    with psycopg.connect(current.source_dsn, connect_timeout=10) as connection:
-        connection.read_only = True
+    with connect(current) as connection:
         # A sync lands null in a column that the source has lost; the models would go on without it.
         tables = catalog.tables_of(connection, "public")
         lacking = load().lacking({name: set(table.columns) for name, table in tables.items()})
@@ -67,9 +68,9 @@ def main() -> int:
     argparse.ArgumentParser(prog="python -m airbyte.raw_gate", description=__doc__).parse_args()
     try:
         rows, said = problems(settings.load())
-    except (GoogleAPIError, psycopg.Error) as error:
-        print(f"error: {' '.join(str(error).split())}")
-        return 1
+    except (ConfigError, TransientError, GoogleAPIError, psycopg.Error) as error:
+        print(f"error: {one_line(error)}")
+        return FINAL if isinstance(error, ConfigError) else 1
     if said:
         for problem in said:
             print(f"error: {problem}")

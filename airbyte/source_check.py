@@ -8,9 +8,8 @@ import sys
 import psycopg
 from psycopg import sql
 
-from airbyte.connections.api import ApplyError
-from airbyte.connections.apply import source_configuration
 from airbyte.connections.description import Description, load
+from airbyte.connections.source import source_configuration
 from airbyte.connectors.protocol import ConfigError, TransientError
 from airbyte.connectors.source_postgres import catalog
 from airbyte.connectors.source_postgres.connection import connect, schemas
@@ -26,7 +25,7 @@ def problem(current: Settings, description: Description) -> str | None:
             streams = catalog.streams(connection, schemas(configuration))
             found = {stream["name"]: set(stream["json_schema"]["properties"]) for stream in streams}
             return description.lacking(found) or _empty(connection, description)
-    except (ApplyError, ConfigError, TransientError, psycopg.Error) as error:
+    except (ConfigError, TransientError, psycopg.Error) as error:
         return " ".join(str(error).split())
 
 

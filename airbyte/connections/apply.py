@@ -8,10 +8,11 @@ import json
 import sys
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from airbyte.connections.api import Airbyte, ApplyError, connection_body
 from airbyte.connections.description import Description, load
+from airbyte.connections.source import source_configuration
+from airbyte.connectors.protocol import ConfigError
 from stack import settings
 from stack.processes import StackError
 from stack.settings import Settings
@@ -19,28 +20,11 @@ from stack.settings import Settings
 Json = dict[str, Any]
 
 
-def source_configuration(current: Settings, description: Description) -> Json:
-    """The source's configuration with the address and login of SOURCE_DSN, or of the local stack, filled in.
-
-    Raises ApplyError when SOURCE_DSN is not a Postgres address.
-    """
-    url = urlsplit(current.source_dsn)
-    if url.scheme not in ("postgresql", "postgres") or not url.hostname or not url.username or url.path in ("", "/"):
-        raise ApplyError("SOURCE_DSN must look like postgresql://user:password@host:5432/database")
+def _source_configuration(current: Settings, description: Description) -> Json:
     try:
-        port = url.port or 5432
-    except ValueError:
-        raise ApplyError("SOURCE_DSN: the port is not a number from 0 to 65535") from None
-    address: Json = {
-        "host": url.hostname,
-        "port": port,
-        "database": unquote(url.path.lstrip("/")),
-        "username": unquote(url.username),
-        "password": unquote(url.password or ""),
-    }
-    mode = parse_qs(url.query).get("sslmode")
-    configuration: Json = description.source["configuration"] | address
-    return configuration | ({"ssl_mode": {"mode": mode[0]}} if mode else {})
+        return source_configuration(current, description)
+    except ConfigError as error:
+        raise ApplyError(str(error)) from None
 
 
 def destination_configuration(current: Settings, description: Description) -> Json:
@@ -73,7 +57,7 @@ CREATE, CHANGE, RECREATE, NOTHING = "create", "change", "delete and create", "as
 
 def plan(airbyte: Airbyte, current: Settings, description: Description) -> tuple[Step, Step, Step]:
     """What must be done to the source, the destination and the connection, in this order. Changes nothing."""
-    wanted, place = source_configuration(current, description), destination_configuration(current, description)
+    wanted, place = _source_configuration(current, description), destination_configuration(current, description)
     source = airbyte.find("source", description.source["name"])
     destination = airbyte.find("destination", description.destination["name"])
     connection = airbyte.find("connection", description.name)
@@ -115,7 +99,7 @@ def apply(current: Settings, description: Description, only_plan: bool = False) 
         print(step, flush=True)
     if only_plan:
         return connection.identity if connection.found is not None else ""
-    wanted, place = source_configuration(current, description), destination_configuration(current, description)
+    wanted, place = _source_configuration(current, description), destination_configuration(current, description)
     source_id = source.identity if source.found else ""
     if source.action != NOTHING:
         source_id = airbyte.save_source(source.found, source.name, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from broken_configurations import DESTINATIONS, SOURCES
 from programs import destination_config, source_config
 
+from airbyte import deletion_sweep, raw_gate, source_check
 from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
 from airbyte.connectors.protocol import ConfigError, TransientError
 from airbyte.connectors.source_postgres.connector import SourcePostgres
@@ -59,6 +61,23 @@ def test_a_destination_that_cannot_work_is_refused(
     found = said(DestinationBigQuery(), programs.DESTINATIONS["bigquery"], config, where)
     assert message in found
     assert "no key" not in found
+
+
+@pytest.mark.parametrize("password", ["50%zz-off", "zz@zz", "a[zz]"])
+@pytest.mark.parametrize("program", [raw_gate, deletion_sweep, source_check])
+def test_no_part_of_a_password_is_printed_that_libpq_cannot_read(
+    program: ModuleType, password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCE_DSN", f"postgresql://reader:{password}@127.0.0.1:1/marketplace")
+    monkeypatch.setattr("sys.argv", ["program"])
+    # What has landed is not what this is about.
+    monkeypatch.setattr(program, "query", lambda *_: [{"name": "users", "n": 1}], raising=False)
+    monkeypatch.setattr(program, "ensure_deleted_at", lambda _: None, raising=False)
+    assert program.main() != 0
+    said = "".join(capsys.readouterr())
+    assert said.startswith("error: ")
+    assert "zz" not in said
+    assert "Connection refused" in said or "SOURCE_DSN must look like" in said
 
 
 def test_a_warehouse_that_does_not_answer_is_named(emulator: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from airbyte.connectors.protocol import ConfigError, Json, TransientError
+from airbyte.connectors.protocol import ConfigError, Json, TransientError, one_line
 
 
 def schemas(config: Json) -> list[str]:
@@ -58,5 +58,4 @@ def _explained(error: psycopg.OperationalError, config: Json, address: str) -> E
         )
     if "does not exist" in said:
         return ConfigError(f"Postgres at {address}: {said.strip().rsplit('FATAL:', 1)[-1].strip()}")
-    reason = said.strip().splitlines()[-1].strip() if said.strip() else type(error).__name__
-    return TransientError(f"Postgres at {address} does not answer: {reason}")
+    return TransientError(f"Postgres at {address} does not answer: {one_line(error)}")
