@@ -19,6 +19,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from source import ledger
 from source.binary_copy import HEADER, TRAILER, encode
@@ -78,8 +79,8 @@ def _files(folder: Path) -> list[Path]:
 
 def _load(chosen: argparse.Namespace, description: str) -> None:
     with psycopg.connect(chosen.dsn) as connection:
-        # Two loads at once: the second waits and finds the first one's work.
-        connection.execute("select pg_advisory_xact_lock(hashtext('source.load'))")
+        # Two loads at once: the second waits and finds the first one's work. The lock is the session's, as psql works outside this transaction.
+        connection.execute("select pg_advisory_lock(hashtext('source.load'))")
         held = held_by(connection)
         if held is not None:
             is_asked_for = chosen.scale is not None or chosen.sql is not None
@@ -172,13 +173,18 @@ def _run_sql(dsn: str, folder: Path, record: str) -> None:
     """Run the files by psql, so that dumps with COPY work. After a failure the database is empty again."""
     from stack.postgres import program
 
+    # The password goes by the environment: a command line is there for everybody to read.
+    address = conninfo_to_dict(dsn)
+    password = address.pop("password", None)
+    environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
     psql = program(settings.load(), "psql")
     options = ["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", os.devnull]
     for path in _files(folder):
         options += ["--file", str(path)]
         print(path.name, flush=True)
     options += ["--command", record]
-    done = subprocess.run([psql, *options, dsn], capture_output=True, text=True, check=False)
+    command = [psql, *options, make_conninfo("", **address)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         # A file with a COMMIT of its own may have left something behind.
         with psycopg.connect(dsn) as connection:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,28 @@ def test_a_folder_of_sql_files_loads_whole_or_not_at_all(
     assert run(empty, ledger, "--sql", str(folder)) == 0
     assert count(empty, "select count(*) from a") == 2
     assert not ledger.exists()
+
+
+def test_of_two_loads_at_once_the_second_finds_the_first_ones_work_and_no_command_line_has_the_password(
+    empty: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    # The second load finds the database empty for as long as the first one's transaction is open.
+    (folder / "1.sql").write_text("create table a (n int); select pg_sleep(1); insert into a values (1);")
+    commands: list[list[str]] = []
+    run_program = subprocess.run
+
+    def noting(command: list[str], **named: Any) -> Any:
+        commands.append(command)
+        return run_program(command, **named)
+
+    monkeypatch.setattr(subprocess, "run", noting)
+    with ThreadPoolExecutor(2) as loads:
+        assert list(loads.map(lambda n: run(empty, tmp_path / f"{n}.json", "--sql", str(folder)), (1, 2))) == [0, 0]
+    assert count(empty, "select count(*) from a") == 1
+    assert len(commands) == 1
+    assert not [word for word in commands[0] if empty.postgres_password in word]
 
 
 def test_a_database_that_cannot_be_reached_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
