@@ -219,6 +219,23 @@ def test_equal_rows_of_a_table_without_a_key_all_land(
     assert counted == [{"page": "home", "n": 3}]
 
 
+def test_columns_with_the_names_that_the_query_uses_are_read(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    """Without values that need to be checked, and with such."""
+    db.execute("create table plain (x int primary key, y int, t int); insert into plain values (1, 2, 3)")
+    db.execute(
+        "create table checked (y int primary key, x jsonb, t text); insert into checked values (1, '{\"a\": 2}', 'b')"
+    )
+    catalog, _ = connection.call(SOURCE, "discover", config=connection.source)
+    modes = {"plain": ("incremental", "append_dedup"), "checked": ("incremental", "append_dedup")}
+    connection.catalog = configured(catalog[0]["catalog"]["streams"], modes)
+    assert connection.sync() == 2
+    bq = bigquery.client(emulator)
+    assert bigquery.query(bq, "select x, y, t from landing.plain") == [{"x": 1, "y": 2, "t": 3}]
+    assert bigquery.query(bq, "select x, y, t from landing.checked") == [{"x": {"a": 2}, "y": 1, "t": "b"}]
+
+
 def test_no_table_is_made_in_the_thread_that_a_cancellation_strikes(
     empty_raw: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

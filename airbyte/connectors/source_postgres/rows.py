@@ -39,7 +39,8 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
     where = sql.SQL(" where ") + condition if condition is not None else sql.SQL("")
     problems = {name: found for name, column in columns.items() if (found := _problem(name, column)) is not None}
     sent = [_sent(name, column) for name, column in columns.items()]
-    line: sql.Composable = sql.SQL("row_to_json(x)::text")
+    # `x` alone would be the column of that name, where there is one.
+    line: sql.Composable = sql.SQL("row_to_json(x.*)::text")
     if any(column.may_break_lines for column in columns.values()):
         # In JSON, line breaks stand between values only, and mean what a space means.
         line = sql.SQL("translate({}, E'\\n\\r', '  ')").format(line)
