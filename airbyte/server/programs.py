@@ -113,9 +113,12 @@ def command(definition: Definition, name: str, options: list[str]) -> list[str]:
     return [sys.executable, "-m", definition.module, name, *options]
 
 
-def discover(definition: Definition, configuration: Json) -> list[Json]:
-    """The source's streams. Raises ConnectorFailure with the connector's reason."""
-    with files(config=configuration) as options:
+def discover(definition: Definition, configuration: Json, folder: Path | None = None) -> list[Json]:
+    """The source's streams. The configuration's file is made below `folder`, by default the system's for temporary files.
+
+    Raises ConnectorFailure with the connector's reason.
+    """
+    with files(folder, config=configuration) as options:
         try:
             done = subprocess.run(
                 command(definition, "discover", options),

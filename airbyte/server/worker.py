@@ -101,7 +101,7 @@ class Job:
         if job["job_type"] == REFRESH:
             self._store.clear_states(connection["id"])
             self._log("refresh: every stream is read from its beginning")
-        discovered = programs.discover(reader, source["configuration"])
+        discovered = programs.discover(reader, source["configuration"], self._folder)
         try:
             followed = drift.follow(connection, discovered)
         except drift.SchemaChanged:

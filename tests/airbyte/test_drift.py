@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -199,6 +201,24 @@ def test_tables_come_and_go(drifting: Drifting, db: Db, api: httpx.Client) -> No
         "buyers": "incremental_deduped_history",
         "parcels": "incremental_deduped_history",
     }
+
+
+@behaves("ignore")
+def test_a_job_that_is_cancelled_while_it_looks_at_the_source_leaves_no_password_behind(
+    drifting: Drifting, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        changed = {"configuration": {"port": silent.getsockname()[1]}}
+        assert api.patch(f"/sources/{drifting.source}", json=changed).status_code == 200
+        job = api.post("/jobs", json={"connectionId": drifting.id, "jobType": "sync"}).json()["jobId"]
+        caller, _ = silent.accept()
+        with caller:
+            command = syncs.processes(airbyte_server)["source"].cmdline()
+            config = Path(command[command.index("--config") + 1])
+            assert config.exists()
+            assert api.delete(f"/jobs/{job}").json()["status"] == "cancelled"
+    assert not config.exists()
 
 
 @behaves("propagate_columns")
