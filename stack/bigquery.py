@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import GoogleAPIError
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.api_core.retry import Retry
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
@@ -98,10 +98,13 @@ def create_datasets(bq: bigquery.Client, location: str) -> None:
 
 
 def create_dataset(bq: bigquery.Client, name: str, location: str) -> None:
-    """Make one dataset if it is missing."""
+    """Make one dataset if it is missing. BigQuery refuses to whoever may not make datasets even one that is there: so that is asked first."""
     dataset = bigquery.Dataset(f"{bq.project}.{name}")
     dataset.location = location
-    bq.create_dataset(dataset, exists_ok=True, retry=RETRY)
+    try:
+        bq.get_dataset(dataset.reference, retry=RETRY)
+    except NotFound:
+        bq.create_dataset(dataset, exists_ok=True, retry=RETRY)
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
 from broken_configurations import DESTINATIONS, SOURCES
+from google.api_core.exceptions import Forbidden
 from programs import destination_config, source_config
 
 from airbyte import deletion_sweep, raw_gate, source_check
 from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
-from airbyte.connectors.protocol import ConfigError, TransientError
+from airbyte.connectors.protocol import ConfigError, Output, TransientError
 from airbyte.connectors.source_postgres.connector import SourcePostgres
 from airbyte.server import programs
+from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
 
@@ -78,6 +82,25 @@ def test_no_part_of_a_password_is_printed_that_libpq_cannot_read(
     assert said.startswith("error: ")
     assert "zz" not in said
     assert "Connection refused" in said or "SOURCE_DSN must look like" in said
+
+
+def test_a_dataset_that_is_there_need_not_be_made_and_a_right_that_is_missing_is_named(
+    emulator: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(reason: str) -> None:
+        error = Forbidden("Access Denied: bigquery.datasets.create", errors=[{"reason": reason}])
+        monkeypatch.setattr("google.cloud.bigquery.Client.create_dataset", Mock(side_effect=error))
+
+    bigquery.create_datasets(bigquery.client(emulator), emulator.bigquery_location)
+    refuse("accessDenied")
+    DestinationBigQuery().check(destination_config(emulator, "raw"))
+    bigquery.create_datasets(bigquery.client(emulator), emulator.bigquery_location)
+    for reason, kind in (("accessDenied", ConfigError), ("rateLimitExceeded", TransientError)):
+        refuse(reason)
+        with pytest.raises(kind, match=r"Access Denied: bigquery\.datasets\.create: "):
+            DestinationBigQuery().check(destination_config(emulator, "elsewhere"))
+        with pytest.raises(kind):
+            DestinationBigQuery().write(destination_config(emulator, "elsewhere"), [], io.BytesIO(), Output())
 
 
 def test_a_warehouse_that_does_not_answer_is_named(emulator: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

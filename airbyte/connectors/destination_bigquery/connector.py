@@ -15,7 +15,7 @@ from typing import IO, Any
 import duckdb
 import orjson
 import requests
-from google.api_core.exceptions import ClientError, GoogleAPIError, TooManyRequests
+from google.api_core.exceptions import ClientError, Forbidden, GoogleAPIError, TooManyRequests
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
@@ -34,7 +34,7 @@ from airbyte.connectors.protocol import (
     lines_of,
     one_line,
 )
-from stack.bigquery import RETRY, connect
+from stack.bigquery import RETRY, connect, create_dataset
 from stack.settings import load
 
 
@@ -51,8 +51,10 @@ class DestinationBigQuery:
             )
         client = _client(config)
         try:
-            _create_dataset(client, config)
+            create_dataset(client, config["dataset_id"], config["dataset_location"])
             client.query("select 1", retry=RETRY, job_retry=None, timeout=30).result(retry=RETRY, job_retry=None)
+        except Forbidden as error:
+            raise _refused(error, config) from None
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
             raise TransientError(f"BigQuery project {config['project_id']}: {one_line(error)}") from None
 
@@ -63,7 +65,7 @@ class DestinationBigQuery:
         """
         client = _client(config)
         with _reachable(config), tempfile.TemporaryDirectory(prefix="destination_bigquery_") as folder:
-            _create_dataset(client, config)
+            create_dataset(client, config["dataset_id"], config["dataset_location"])
             for name in leftovers.clear(client, config["dataset_id"], {s.name for s in streams}):
                 output.log(f"dropped {name}, which a sync that was killed left behind")
             landings = Landings(streams, output)
@@ -79,6 +81,8 @@ def _reachable(config: Json) -> Iterator[None]:
     """Turn what Google's client and the disk raise into an error that says what to do."""
     try:
         yield
+    except Forbidden as error:
+        raise _refused(error, config) from error
     except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
         raise TransientError(
             f"BigQuery project {config['project_id']}: {one_line(error)}: what was not committed lands at the next sync"
@@ -87,6 +91,16 @@ def _reachable(config: Json) -> Iterator[None]:
         raise TransientError(
             f"the destination's temporary folder: {one_line(error)}: free some disk space, then sync again"
         ) from error
+
+
+def _refused(error: Forbidden, config: Json) -> ConfigError | TransientError:
+    """What a 403 means: a permission that is missing, or a quota that is used up for now."""
+    said = f"BigQuery project {config['project_id']}: {one_line(error)}"
+    if any(str(detail.get("reason", "")).endswith("Exceeded") for detail in error.errors):
+        return TransientError(f"{said}: sync again later")
+    return ConfigError(
+        f"{said}: grant the connection's account that right (dataset {config['dataset_id']}), or name another account"
+    )
 
 
 def _client(config: Json) -> bigquery.Client:
@@ -105,12 +119,6 @@ def _client(config: Json) -> bigquery.Client:
         return connect(config["project_id"], load().bigquery_endpoint, config["dataset_location"], credentials)
     except GoogleAuthError as error:
         raise ConfigError(f"no credentials for BigQuery: {one_line(error)}") from None
-
-
-def _create_dataset(client: bigquery.Client, config: Json) -> None:
-    dataset = bigquery.Dataset(f"{client.project}.{config['dataset_id']}")
-    dataset.location = config["dataset_location"]
-    client.create_dataset(dataset, exists_ok=True, retry=RETRY)
 
 
 class Landings:
