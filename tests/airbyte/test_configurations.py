@@ -15,7 +15,7 @@ from google.api_core.exceptions import Forbidden
 from programs import destination_config, source_config
 
 from airbyte import deletion_sweep, raw_gate, source_check
-from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
+from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery, _reachable
 from airbyte.connectors.protocol import ConfigError, Output, TransientError
 from airbyte.connectors.source_postgres.connector import SourcePostgres
 from airbyte.server import programs
@@ -108,3 +108,13 @@ def test_a_warehouse_that_does_not_answer_is_named(emulator: Settings, monkeypat
     monkeypatch.setattr("airbyte.connectors.destination_bigquery.connector.RETRY", None)
     with pytest.raises(TransientError, match="BigQuery project marketplace-analytics"):
         DestinationBigQuery().check(destination_config(emulator))
+
+
+def test_a_job_that_does_not_end_is_not_told_as_a_full_disk() -> None:
+    def sync(error: Exception) -> str:
+        with pytest.raises(TransientError) as caught, _reachable({"project_id": "p"}):
+            raise error
+        return str(caught.value)
+
+    assert "BigQuery project p: a job did not end within 30 minutes" in sync(TimeoutError())
+    assert "No space left: free some disk space" in sync(OSError("No space left"))

@@ -20,7 +20,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers
-from airbyte.connectors.destination_bigquery.landing import Landing
+from airbyte.connectors.destination_bigquery.landing import JOB_SECONDS, Landing
 from airbyte.connectors.destination_bigquery.spec import SPEC
 from airbyte.connectors.protocol import (
     ConfigError,
@@ -86,6 +86,11 @@ def _reachable(config: Json) -> Iterator[None]:
     except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
         raise TransientError(
             f"BigQuery project {config['project_id']}: {one_line(error)}: what was not committed lands at the next sync"
+        ) from error
+    except TimeoutError as error:
+        raise TransientError(
+            f"BigQuery project {config['project_id']}: a job did not end within {JOB_SECONDS / 60:.0f} minutes: what was not committed lands at "
+            "the next sync"
         ) from error
     except OSError as error:
         raise TransientError(
