@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -20,20 +20,41 @@ from stack.processes import StackError
 from stack.settings import Settings
 
 PAGE = 100
+SECONDS = 30
+
+
+class Login(httpx.Auth):
+    """A token with each request, asked for anew whenever Airbyte refuses it: the first time, and when it has ended (900 s)."""
+
+    requires_response_body = True
+
+    def __init__(self, current: Settings) -> None:
+        """Raises StackError without credentials."""
+        credentials = airbyte_credentials(current)
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": credentials["AIRBYTE_CLIENT_ID"],
+            "client_secret": credentials["AIRBYTE_CLIENT_SECRET"],
+        }
+        timeout = {"timeout": httpx.Timeout(SECONDS).as_dict()}
+        self._login = httpx.Request("POST", f"{current.airbyte_url}/applications/token", data=form, extensions=timeout)
+        self._authorization = ""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        """Raises httpx.HTTPStatusError when the credentials are refused."""
+        request.headers["Authorization"] = self._authorization
+        answer = yield request
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            login = yield self._login
+            self._authorization = f"Bearer {login.raise_for_status().json()['access_token']}"
+            request.headers["Authorization"] = self._authorization
+            yield request
 
 
 @contextmanager
 def session(current: Settings) -> Iterator[httpx.Client]:
-    """A client of the API that is logged in. Raises httpx.HTTPError, or StackError without credentials."""
-    credentials = airbyte_credentials(current)
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": credentials["AIRBYTE_CLIENT_ID"],
-        "client_secret": credentials["AIRBYTE_CLIENT_SECRET"],
-    }
-    with httpx.Client(base_url=f"{current.airbyte_url}/", timeout=30) as client:
-        login = client.post("applications/token", data=form).raise_for_status()
-        client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+    """A client of the API that logs in when it is asked to. Raises httpx.HTTPError, or StackError without credentials."""
+    with httpx.Client(base_url=f"{current.airbyte_url}/", timeout=SECONDS, auth=Login(current)) as client:
         yield client
 
 

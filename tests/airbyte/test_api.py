@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ import uvicorn
 from faults import syncs
 from rich.console import Console
 
-from airbyte.connections import apply, jobs
+from airbyte.connections import apply, find, jobs
 from airbyte.connections.api import Airbyte, ApplyError
 from airbyte.connections.description import load
 from airbyte.server import secret_fields
@@ -77,6 +78,30 @@ def test_the_neighbours_of_a_page_are_under_the_same_filters(fresh_server: tuple
         assert [w["workspaceId"] for w in page["data"] + following["data"]] == [made[0], made[2]]
         assert following["next"] == ""
         assert api.get(following["previous"]).json() == page
+
+
+def test_a_command_outlives_its_token(
+    fresh_server: tuple[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{fresh_server[0]}/api/public/v1"
+    known = replace(
+        settings, airbyte_url=address, airbyte_client_id="client", airbyte_client_secret="the secret of the client"
+    )
+    ended: list[str] = []
+    is_valid = Credentials.is_valid
+    monkeypatch.setattr(Credentials, "is_valid", lambda self, token: token not in ended and is_valid(self, token))
+    with find.session(known) as api:
+        first = api.get("jobs")
+        assert first.status_code == 200
+        ended.append(first.request.headers["Authorization"].removeprefix("Bearer "))
+        # Tokens of the same second are the same.
+        time.sleep(1)
+        assert api.get("jobs").status_code == 200
+    with (
+        pytest.raises(httpx.HTTPStatusError, match="401"),
+        find.session(replace(known, airbyte_client_secret="x")) as api,
+    ):
+        api.get("jobs")
 
 
 def test_secrets_are_masked_at_any_depth_and_kept_when_the_mask_comes_back() -> None:
@@ -153,8 +178,6 @@ def test_the_terminal_shows_a_sync_its_streams_and_what_went_before(
 def test_apply_shows_what_it_would_do_and_does_it(
     marketplace: Settings, airbyte_server: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     def planned(only_plan: bool = True, **changed: str) -> list[str]:
         apply.apply(replace(airbyte_server, **changed), load(), only_plan)
         return [line.split(": ")[-1] for line in capsys.readouterr().out.splitlines()]
@@ -171,8 +194,6 @@ def test_apply_shows_what_it_would_do_and_does_it(
 
 
 def test_the_connectors_definitions_may_be_others(airbyte_server: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     sent = []
     airbyte = Airbyte(replace(airbyte_server, airbyte_source_definition_id="11111111-1111-4111-8111-111111111111"))
     monkeypatch.setattr(Airbyte, "call", lambda self, function, request: sent.append(request) or _stop())
