@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google.api_core.exceptions import GoogleAPIError
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery
 from psycopg import sql
 
@@ -70,7 +70,10 @@ def sweep(current: Settings, force: bool = False) -> dict[str, int]:
 def ensure_deleted_at(bq: bigquery.Client) -> None:
     """Every raw table has the column `_deleted_at`; added where it is missing. Raises SweepError when a table has never landed."""
     for stream in load().streams:
-        table = bq.get_table(f"{bq.project}.raw.{stream.name}", retry=RETRY)
+        try:
+            table = bq.get_table(f"{bq.project}.raw.{stream.name}", retry=RETRY)
+        except NotFound:
+            raise SweepError(f"raw.{stream.name} has never landed: sync first") from None
         if "_deleted_at" not in {field.name for field in table.schema}:
             table.schema = [*table.schema, bigquery.SchemaField("_deleted_at", "TIMESTAMP")]
             bq.update_table(table, ["schema"], retry=RETRY)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
 
-from airbyte.deletion_sweep import LIVE, ensure_deleted_at
+from airbyte.deletion_sweep import LIVE, SweepError, ensure_deleted_at
 from stack import bigquery, settings
 from stack.failures import FINAL
 from stack.settings import Settings
@@ -75,7 +75,10 @@ def request(current: Settings, user_id: str, reason: str) -> None:
 
 
 def run(current: Settings) -> tuple[int, int, int]:
-    """Empty what is asked for. Returns the requests, the rows emptied now, and the people of whom the source sent something again."""
+    """Empty what is asked for. Returns the requests, the rows emptied now, and the people of whom the source sent something again.
+
+    Raises SweepError when a raw table has never landed.
+    """
     bq = bigquery.client(current)
     try:
         asked = bigquery.query(bq, f"select user_id, erased_at from {TABLE} order by requested_at, user_id")
@@ -134,9 +137,9 @@ def main() -> int:
             print(json.dumps({"rows": 1, "reason": f"noted in {TABLE}"}))
             return 0
         requests, rows, again = run(current)
-    except (ErasureError, GoogleAPIError) as error:
+    except (ErasureError, SweepError, GoogleAPIError) as error:
         print(f"error: erasure stopped: {' '.join(str(error).split())}", file=sys.stderr)
-        return FINAL if isinstance(error, ErasureError) else 1
+        return FINAL if isinstance(error, ErasureError | SweepError) else 1
     reason = f"{requests:,} people asked to be forgotten, {rows:,} rows emptied"
     if again:
         reason += f"; of {again:,} of them the source sent something again: it has to go there, too"

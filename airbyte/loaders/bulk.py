@@ -21,7 +21,7 @@ from airbyte.connections import description
 from airbyte.connectors.destination_bigquery.landing import Landing
 from airbyte.connectors.protocol import ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column, json_schema
-from airbyte.deletion_sweep import ensure_deleted_at
+from airbyte.deletion_sweep import SweepError, ensure_deleted_at
 from airbyte.server.catalog import SYNC_MODES
 from source.parquet import MANIFEST
 from source.tables import TYPES
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = sum(load(bq, chosen.folder).values())
         # As the sweep that follows a sync: dbt's models read the column.
         ensure_deleted_at(bq)
-    except (BulkLoadError, GoogleAPIError, OSError) as error:
+    except (BulkLoadError, SweepError, GoogleAPIError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(json.dumps({"rows": rows, "reason": f"{rows:,} rows loaded"}))

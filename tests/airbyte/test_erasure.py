@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airbyte import erasure
+from airbyte import deletion_sweep, erasure
 from stack import bigquery
 from stack.failures import FINAL
 from stack.settings import Settings
@@ -137,3 +137,14 @@ def test_a_request_for_nobody_is_refused(
     assert erasure.main() == FINAL
     assert capsys.readouterr().err.startswith("error: erasure stopped: ")
     assert erasure.run(raw) == (0, 0, 0)
+
+
+def test_a_table_that_never_landed_is_named(
+    raw: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    erasure.request(raw, ASKS, "")
+    bigquery.client(raw).delete_table("raw.reviews")
+    for program, arguments in ((erasure, ["run"]), (deletion_sweep, [])):
+        monkeypatch.setattr("sys.argv", ["program", *arguments])
+        assert program.main() == FINAL
+        assert capsys.readouterr().err.endswith("stopped: raw.reviews has never landed: sync first\n")
