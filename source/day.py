@@ -2,7 +2,8 @@
 
 New orders with items and payments; orders and payments change in place; webhooks are replayed; sellers change tiers; users leave; rows are
 deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The ledger notes every key
-that was touched. A day of the same number is the same day: its choices depend on the database and the seed alone.
+that was touched. A day of the same number is the same day: its choices depend on the database and the seed; on the clock depends
+only what lies in the future.
 """
 
 from __future__ import annotations

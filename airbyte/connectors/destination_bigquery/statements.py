@@ -48,7 +48,11 @@ class Statement:
         return f"insert into `{table}` ({self._names}) {self._rows}"
 
     def text(self) -> str:
-        """The statement. Running it twice on the same staged rows gives the same table, except where whole refreshes are appended."""
+        """The statement.
+
+        Run again on the same staged rows, it changes nothing where it compares: an overwrite, a MERGE, changes appended by key. Where it only inserts
+        (a table without a row, refreshes to be kept, a stream without a key), it would insert again.
+        """
         if self.stream.destination_sync_mode == OVERWRITE:
             return self._overwrite()
         if self.stream.destination_sync_mode == APPEND_DEDUP:
