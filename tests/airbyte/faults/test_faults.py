@@ -94,6 +94,8 @@ def test_raw_equals_the_source_after_the_sync_that_follows_a_kill(
             rest(airbyte_server, f"after kill {number} ({victim} at {delay:.2f} s), seed {SEED}")
         api.delete(f"/connections/{connection}")
     print(f"{KILLS} kills in {time.monotonic() - started:.0f} s: {outcomes}")
+    ended = [outcome for of_victim in outcomes.values() for outcome in of_victim if outcome.endswith("failed")]
+    assert ended, f"no kill met a running sync: {outcomes}"
 
 
 def kill(settings: Settings, victim: str, deadline: float) -> None:
