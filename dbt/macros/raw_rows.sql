@@ -6,5 +6,5 @@
 
 {# Replays of a webhook share the event id; a payment without one is an event of its own. #}
 {% macro payment_event_key() -%}
-    coalesce(nullif(trim(event_id), ''), concat('payment:', id))
+    coalesce(nullif({{ trimmed('event_id') }}, ''), concat('payment:', id))
 {%- endmacro %}

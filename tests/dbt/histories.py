@@ -184,7 +184,7 @@ class Universe:
         """Any row of the table, without its id."""
         choose, number = self._chance.choice, self._number * 10
         money = [Decimal("0.01"), Decimal("10.00"), Decimal("10.01"), Decimal("333.33"), Decimal("1000.05")]
-        currencies = [self.currency, self.currency, "EUR", "USD", "eur ", "XXX"]
+        currencies = [self.currency, self.currency, "EUR", "USD", "eur ", "EUR\t", "XXX"]
         time = at(choose(DAYS), choose((0, 12, 23)))
         if table == "users":
             return {
@@ -233,6 +233,9 @@ class Universe:
                 "created_at": time,
             }
         if table == "payments":
+            event = f"{self.prefix}-e1"
+            # White space that is no space is part of an event id.
+            unlike = (f"{event}\N{NO-BREAK SPACE}", f"{event}\t", f"{event}\n ")
             return {
                 "order_id": self._key("o", 4),
                 "payment_provider": choose(("stripe", "paypal")),
@@ -243,7 +246,7 @@ class Universe:
                 "seller_payout": choose((None, Decimal("9.95"))),
                 "created_at": choose((time, at(DAYS[5]), None)),
                 "event_timestamp": choose((at(DAYS[5]), at(DAYS[5], 13), at(DAYS[6]), None)),
-                "event_id": choose((f"{self.prefix}-e1", f" {self.prefix}-e1", f"{self.prefix}-e2", " ", None)),
+                "event_id": choose((event, event, f" {event}", f"{self.prefix}-e2", " ", None, *unlike)),
             }
         if table == "reviews":
             return {
@@ -310,7 +313,7 @@ class Universe:
 
     def _note_replay(self, row: Row) -> None:
         for other in self.rows["payments"].values():
-            if row["event_id"] and (row["event_id"].strip() == (other["event_id"] or "").strip() != ""):
+            if row["event_id"] and (row["event_id"].strip(" ") == (other["event_id"] or "").strip(" ") != ""):
                 earlier, later = row["event_timestamp"], other["event_timestamp"]
                 if earlier == later:
                     self.kinds.add("replay with an equal time")

@@ -26,7 +26,7 @@ def nulls_first(value: Any) -> tuple[bool, Any]:
 
 def event_key(row: Row) -> str:
     """A payment without an event id is its own event."""
-    return (row["event_id"] or "").strip() or f"payment:{row['id']}"
+    return (row["event_id"] or "").strip(" ") or f"payment:{row['id']}"
 
 
 def payment_events(payments: Iterable[Row]) -> list[Row]:
@@ -49,8 +49,8 @@ def payment_events(payments: Iterable[Row]) -> list[Row]:
                 "event_key": key,
                 "payment_id": first["id"],
                 "created_at": first["created_at"],
-                "event_id": (last["event_id"] or "").strip() or None,
-                "currency": last["currency"].strip().upper(),
+                "event_id": (last["event_id"] or "").strip(" ") or None,
+                "currency": last["currency"].strip(" ").upper(),
                 "processed_at": last.get("processed_at"),
                 "duplicate_count": len(live) - 1,
                 "first_seen_at": first["event_timestamp"] or first["created_at"],

@@ -58,9 +58,14 @@ def test_a_payment_without_an_event_id_is_its_own_event(spark: SparkSession, bla
     }
 
 
-def test_an_event_id_is_compared_without_the_blanks_round_it(spark: SparkSession) -> None:
+def test_an_event_id_is_compared_without_the_spaces_round_it(spark: SparkSession) -> None:
     found = events(spark, payment("a", " e"), payment("b", "e ", TWO))
     assert [(row["payment_id"], row["event_id"], row["duplicate_count"]) for row in found.values()] == [("a", "e", 1)]
+
+
+def test_white_space_that_is_no_space_is_part_of_an_event_id(spark: SparkSession) -> None:
+    ids = ["e", "e\t", "e\n", "e\N{NO-BREAK SPACE}", "\t"]
+    assert set(events(spark, *(payment(f"{n}", event_id) for n, event_id in enumerate(ids)))) == set(ids)
 
 
 @pytest.mark.parametrize(

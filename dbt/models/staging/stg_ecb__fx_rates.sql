@@ -5,7 +5,7 @@ with source as (
 renamed as (
     select
         rate_date,
-        upper(trim(currency)) as currency,
+        upper({{ trimmed('currency') }}) as currency,
         units_per_eur,
         _airbyte_extracted_at
     from source

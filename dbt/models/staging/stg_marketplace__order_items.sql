@@ -19,7 +19,7 @@ renamed as (
         quantity,
         unit_price,
         total_price,
-        upper(trim(currency)) as currency,
+        upper({{ trimmed('currency') }}) as currency,
 
         -- times
         created_at,

@@ -12,7 +12,7 @@ renamed as (
 
         -- attributes
         status,
-        nullif(upper(trim(shipping_country)), '') as shipping_country,
+        nullif(upper({{ trimmed('shipping_country') }}), '') as shipping_country,
         shipping_city,
         shipping_postal_code,
 
@@ -22,7 +22,7 @@ renamed as (
         tax_amount,
         discount_amount,
         total_amount,
-        upper(trim(currency)) as currency,
+        upper({{ trimmed('currency') }}) as currency,
 
         -- times
         {{ utc_date('created_at') }} as order_date,

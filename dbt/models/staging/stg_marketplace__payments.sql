@@ -8,7 +8,7 @@ renamed as (
         -- ids
         id as payment_id,
         {{ payment_event_key() }} as event_key,
-        nullif(trim(event_id), '') as event_id,
+        nullif({{ trimmed('event_id') }}, '') as event_id,
         order_id,
         payment_provider_id,
 
@@ -18,7 +18,7 @@ renamed as (
 
         -- numerics
         amount,
-        upper(trim(currency)) as currency,
+        upper({{ trimmed('currency') }}) as currency,
         platform_fee,
         seller_payout,
 

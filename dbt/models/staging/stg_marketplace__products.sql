@@ -19,7 +19,7 @@ renamed as (
 
         -- numerics
         price_amount,
-        upper(trim(price_currency)) as price_currency,
+        upper({{ trimmed('price_currency') }}) as price_currency,
         quantity_available,
 
         -- times

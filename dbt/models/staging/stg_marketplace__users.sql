@@ -14,7 +14,7 @@ renamed as (
         user_type,
         first_name,
         last_name,
-        nullif(upper(trim(country_code)), '') as country_code,
+        nullif(upper({{ trimmed('country_code') }}), '') as country_code,
         seller_tier,
         seller_rating,
         is_active,
