@@ -15,10 +15,11 @@
 
 
 {# What finance has to know, order and money together: the first that applies. paid_in_full, refunded_in_full, cancelled_unpaid and
-   nothing_owed need nobody. #}
+   nothing_owed need nobody. Captured money whose amount cannot be right says nothing of what is owed, so it comes before any comparison. #}
 {% macro reconciliation_reason() -%}
     case
         when not has_order then 'order_missing'
+        when faulty_captures > 0 then 'amount_fault'
         when paid_amount is null then 'rate_missing'
         when captured_events = 0 and order_status = 'cancelled' then 'cancelled_unpaid'
         when captured_events = 0 and order_total = 0 then 'nothing_owed'

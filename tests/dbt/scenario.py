@@ -103,6 +103,7 @@ ORDERS = [
     # Neither the order nor its buyer has a country. September: berta's cohort is older than October.
     order("nowhere", "2026-09-15T12:00:00Z", "shipped", "USD", "20.00", buyer_id="nobody"),
     order("september", "2026-09-16T12:00:00Z", "delivered", "eur ", "10.00"),
+    order("undone", "2026-10-26T09:00:00Z", "delivered", "USD", "10.00"),
     # Of no day, of a buyer who has not landed, without items, and of less than nothing. A dollar is a dollar all the same.
     order("broken", None, "cancelled", "USD", "-10.00", buyer_id="stranger"),
 ]
@@ -146,6 +147,9 @@ PAYMENTS = [
     payment("p-late", "late", "completed", "8.50", "EUR", "2026-10-26T00:00:00Z"),
     payment("pair-1", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:00Z", event_id="evt-9"),
     payment("pair-2", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:01Z", event_id="evt-9"),
+    # Paid in full, if one believes that less than nothing was refunded.
+    payment("p-undone", "undone", "completed", "10.00", "USD", "2026-10-26T09:00:00Z", seller_payout="10.00"),
+    payment("p-minus", "undone", "refunded", "-5.00", "USD", "2026-10-26T09:00:00Z"),
     payment("p-broken", "broken", "failed", "0.00", "USD", "2026-10-26T09:00:00Z"),
     # Deleted before the pipeline ever saw it.
     payment("p-never", "weekend", "completed", "1.00", "EUR", "2026-10-24T10:00:00Z") | {"_deleted_at": FIRST_SYNC},

@@ -85,7 +85,7 @@ def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, in
 @pytest.mark.usefixtures("first_run")
 class TestFirstRun:
     def test_all_rows_are_pending_until_the_heavy_tables_exist(self, first_run: dict[str, int]) -> None:
-        assert first_run == {"payments": 15, "orders": 9, "order_items": 12, "seller_tier_history": 7}
+        assert first_run == {"payments": 17, "orders": 10, "order_items": 12, "seller_tier_history": 7}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
@@ -147,6 +147,7 @@ class TestFirstRun:
             ("pending", "2026-10-26", "Unknown", "60", "60", False, False, True),
             ("peso", "2026-10-26", "Americas", None, None, True, False, False),
             ("september", "2026-09-16", "Europe", "11", "11", True, False, True),
+            ("undone", "2026-10-26", "Europe", "10", "0", True, False, True),
             ("weekend", "2026-10-24", "Americas", "33.59", "24", True, False, False),
             ("yen", "2026-10-23", "Europe", "7.51", "7.51", True, True, True),
         ]
@@ -253,6 +254,7 @@ class TestFirstRun:
             ("pending", "60", "0", "0", "60", "60", "pending", "capture_open"),
             ("peso", "9000", "9000", "0", "0", None, "matched", "payout_mismatch"),
             ("september", "10", "10", "0", "0", "0", "matched", "disputed"),
+            ("undone", "10", "5", "-5", "5", "5", "underpaid", "amount_fault"),
             ("weekend", "27.99", "27.99", "0", "0", "0", "matched", "paid_in_full"),
             ("yen", "1001", "1001", "1001", "0", "0", "refunded", "refunded_in_full"),
         ]
@@ -279,13 +281,14 @@ class TestFirstRun:
             ("pending", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("peso", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("september", "2026-10-26", "2026-09-16", 40, "31-90 days"),
+            ("undone", "2026-10-26", "2026-10-26", 0, "0-7 days"),
         ]
 
     def test_customer_cohorts(self, warehouse: Warehouse) -> None:
         assert warehouse("""
             select cohort_month, months_since_first_order, customers, orders, gmv_usd, retention_rate
             from marts.fct_customer_cohorts order by cohort_month, months_since_first_order
-        """) == [("2026-09-01", 0, 2, 2, "31", "1"), ("2026-09-01", 1, 1, 4, "41.51", "0.5")]
+        """) == [("2026-09-01", 0, 2, 2, "31", "1"), ("2026-09-01", 1, 1, 5, "41.51", "0.5")]
 
     def test_quarantine(self, warehouse: Warehouse) -> None:
         assert warehouse("""
@@ -311,6 +314,7 @@ class TestFirstRun:
             ),
             ("p-broken", "zero_amount", "0.00 USD"),
             ("p-late", "orphan_order", "order late has not landed"),
+            ("p-minus", "negative_amount", "-5.00 USD"),
             ("p-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("thing", "orphan_category", "category 9 has not landed"),
@@ -439,6 +443,7 @@ class TestSecondSync:
         ]
         assert warehouse("select payment_id from quarantine.payments order by payment_id") == [
             ("p-broken",),
+            ("p-minus",),
             ("p-peso",),
         ]
         assert warehouse("select gmv_usd, region from marts.fct_orders where order_id = 'late'") == [("10", "Europe")]

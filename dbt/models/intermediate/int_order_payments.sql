@@ -62,6 +62,7 @@ totals as (
         sum(case when currency <> order_currency then 1 else 0 end) as foreign_currency_events,
         sum(case when is_payout_mismatch then 1 else 0 end) as payout_mismatch_events,
         sum(case when amount_fault is not null then 1 else 0 end) as faulty_events,
+        sum(case when amount_fault is not null and is_captured then 1 else 0 end) as faulty_captures,
         coalesce(sum(case when is_captured then order_amount end), 0) as paid_amount,
         coalesce(sum(case when status = 'refunded' then order_amount end), 0) as refunded_amount,
         coalesce(sum(case when status = 'disputed' then order_amount end), 0) as disputed_amount,

@@ -29,6 +29,7 @@ joined as (
         coalesce(payments.payment_events, 0) as payment_events,
         coalesce(payments.captured_events, 0) as captured_events,
         coalesce(payments.open_events, 0) as open_events,
+        coalesce(payments.faulty_captures, 0) as faulty_captures,
         coalesce(payments.foreign_currency_events > 0, false) as is_multi_currency,
         coalesce(payments.payout_mismatch_events > 0, false) as has_payout_mismatch,
         coalesce(payments.faulty_events > 0, false) as has_amount_fault,
