@@ -37,8 +37,8 @@ def tier_periods(history: DataFrame) -> DataFrame:
                 "_live_start_before": F.last(F.when(is_live(), start), ignorenulls=True).over(before),
             }
         )
-        # Of rows that begin at the same time only the last counts.
-        .where(is_live() & ~F.col("_live_start_before").eqNullSafe(start))
+        # Of rows that begin at the same time only the last counts; one without a beginning waits in quarantine.
+        .where(is_live() & F.col("effective_from").isNotNull() & ~F.col("_live_start_before").eqNullSafe(start))
         # A row ends where the next begins; only the last one has an end of its own.
         .withColumns(
             {

@@ -126,9 +126,9 @@
 {%- endmacro %}
 
 
-{# An amount as text, with two decimals. #}
+{# An amount as text, with two decimals; null in words, as half a sentence is no sentence. #}
 {% macro money_text(amount) -%}
-    {{ return(adapter.dispatch('money_text')(amount)) }}
+    coalesce({{ adapter.dispatch('money_text')(amount) }}, 'unknown')
 {%- endmacro %}
 
 {% macro default__money_text(amount) -%}

@@ -5,7 +5,7 @@
         when payment_events = 0 then 'no_payment'
         when captured_events = 0 and open_events > 0 then 'pending'
         when captured_events = 0 then 'failed'
-        when paid_amount is null then 'unconverted'
+        when paid_amount is null or order_total is null then 'unconverted'
         when paid_amount > 0 and refunded_amount = paid_amount then 'refunded'
         when paid_amount = order_total then 'matched'
         when paid_amount < order_total then 'underpaid'
@@ -19,7 +19,7 @@
 {% macro reconciliation_reason() -%}
     case
         when not has_order then 'order_missing'
-        when faulty_captures > 0 then 'amount_fault'
+        when faulty_captures > 0 or order_total is null then 'amount_fault'
         when paid_amount is null then 'rate_missing'
         when captured_events = 0 and order_status = 'cancelled' then 'cancelled_unpaid'
         when captured_events = 0 and order_total = 0 then 'nothing_owed'

@@ -1,5 +1,16 @@
 -- Each live raw row is in its mart or waits in quarantine, and whatever has no dollar value or does not add up is there too.
-with landed as (
+-- Of tier rows that begin together the last one counts; unless it is empty, a period of its seller holds at its beginning.
+with tier_rows as (
+    select * from {{ source('marketplace', 'seller_tier_history') }}
+    where {{ is_live() }}
+    qualify
+        effective_from is null
+        or row_number() over (
+            partition by user_id, effective_from order by created_at desc nulls last, id desc
+        ) = 1
+),
+
+landed as (
     select
         'order' as kind,
         orders.id,
@@ -36,6 +47,19 @@ with landed as (
     from {{ ref('int_payments_deduplicated') }} as events
     left join {{ ref('int_payments_usd') }} as usd on events.event_key = usd.event_key
     left join {{ ref('fct_payment_reconciliation') }} as fct on events.order_id = fct.order_id
+    union all
+    select
+        'tier row' as kind,
+        cast(tier_rows.id as string) as id,
+        coalesce(periods.seller_id is not null or tier_rows.effective_to <= tier_rows.effective_from, false) as is_in_marts,
+        tier_rows.effective_from is null as is_bad,
+        tier_rows.id in (select tier_row_id from {{ ref('quarantine_seller_tier_history') }}) as is_in_quarantine
+    from tier_rows
+    left join {{ ref('int_seller_tier_scd2') }} as periods
+        on
+            tier_rows.user_id = periods.seller_id
+            and tier_rows.effective_from >= periods.valid_from
+            and (periods.valid_to is null or tier_rows.effective_from < periods.valid_to)
 )
 
 select * from landed

@@ -11,7 +11,7 @@ with captured as (
 
 single_currency as (
     select order_id from {{ ref('fct_payment_reconciliation') }}
-    where not is_multi_currency
+    where not is_multi_currency and paid_amount is not null
 ),
 
 totals as (
@@ -34,7 +34,7 @@ totals as (
             select coalesce(sum(items.total_price_usd), 0)
             from {{ ref('int_order_items_usd') }} as items
             inner join {{ ref('fct_orders') }} as orders on items.order_id = orders.order_id
-            where not orders.is_fx_missing
+            where orders.gmv_usd is not null
         ) as total_before,
         (select coalesce(sum(gmv_usd), 0) from {{ ref('fct_orders') }}) as total_after
     union all

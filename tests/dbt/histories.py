@@ -62,6 +62,8 @@ KINDS = frozenset(
         "seller_tier_history.tier corrected",
         "tier row with an equal start",
         "tier row in the past",
+        "tier row without a start",
+        "payments.amount to null",
         "seller_tier_history.effective_to corrected",
         "seller_tier_history deleted",
         "every tier row of a seller deleted",
@@ -214,14 +216,15 @@ class Universe:
                 "status": choose(("pending", "cancelled", "confirmed", "delivered", "refunded")),
                 "subtotal_amount": subtotal,
                 "shipping_amount": choose((None, Decimal("1.00"))),
-                "total_amount": choose((subtotal, subtotal + 1)),
+                # What the warehouse cannot hold lands as null.
+                "total_amount": choose((subtotal, subtotal, subtotal + 1, subtotal + 1, None)),
                 "currency": choose(currencies),
                 "shipping_country": choose(("US", "BR", "", None)),
                 "created_at": choose((time, time, None)),
                 "confirmed_at": choose((None, "2026-09-05T01:00:00")),
             }
         if table == "order_items":
-            price = choose(money)
+            price = choose((*money, *money, None))
             return {
                 "order_id": self._key("o", 4),
                 "product_id": self._key("p", 4),
@@ -240,7 +243,7 @@ class Universe:
                 "order_id": self._key("o", 4),
                 "payment_provider": choose(("stripe", "paypal")),
                 "status": choose(("pending", "completed", "failed", "refunded", "disputed")),
-                "amount": choose(money),
+                "amount": choose((*money, *money, None)),
                 "currency": choose(currencies),
                 "platform_fee": choose((None, Decimal("0.05"))),
                 "seller_payout": choose((None, Decimal("9.95"))),
@@ -261,7 +264,7 @@ class Universe:
             return {
                 "user_id": self._key("u", 2),
                 "tier": choose(("bronze", "silver", "gold")),
-                "effective_from": choose(starts),
+                "effective_from": choose((*starts, *starts, None)),
                 "effective_to": choose((None, None, *starts)),
                 "change_reason": choose(("rating", "sales volume", None)),
                 "created_at": choose((at(DAYS[0]), at(DAYS[1]), None)),
@@ -321,7 +324,14 @@ class Universe:
                     self.kinds.add("replay with an earlier time")
 
     def _note_start(self, row: Row) -> None:
-        others = [o for o in self.rows["seller_tier_history"].values() if o["user_id"] == row["user_id"]]
+        if row["effective_from"] is None:
+            self.kinds.add("tier row without a start")
+            return
+        others = [
+            other
+            for other in self.rows["seller_tier_history"].values()
+            if other["user_id"] == row["user_id"] and other["effective_from"] is not None
+        ]
         if any(other["effective_from"] == row["effective_from"] for other in others):
             self.kinds.add("tier row with an equal start")
         if any(other["effective_from"] > row["effective_from"] for other in others):

@@ -71,7 +71,7 @@ def tier_periods(tier_rows: Iterable[Row]) -> list[Row]:
 
 def _of_seller(seller: str, rows: list[Row]) -> list[Row]:
     live = sorted(
-        (row for row in rows if is_live(row)),
+        (row for row in rows if is_live(row) and row["effective_from"] is not None),
         key=lambda row: (row["effective_from"], nulls_first(row["created_at"]), row["id"]),
     )
     # Of rows with equal effective_from only the last counts.

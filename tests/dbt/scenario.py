@@ -104,6 +104,8 @@ ORDERS = [
     order("nowhere", "2026-09-15T12:00:00Z", "shipped", "USD", "20.00", buyer_id="nobody"),
     order("september", "2026-09-16T12:00:00Z", "delivered", "eur ", "10.00"),
     order("undone", "2026-10-26T09:00:00Z", "delivered", "USD", "10.00"),
+    # NaN at the source: landed as null, as are an item's price and a payment.
+    order("unknown", "2026-10-26T09:00:00Z", "confirmed", "USD", "10.00", subtotal_amount=None, total_amount=None),
     # Of no day, of a buyer who has not landed, without items, and of less than nothing. A dollar is a dollar all the same.
     order("broken", None, "cancelled", "USD", "-10.00", buyer_id="stranger"),
 ]
@@ -122,6 +124,8 @@ ITEMS = [
     item("i-nowhere", "nowhere", "thing", 4, "20.00", "USD"),
     item("i-september", "september", "case", 1, "10.00", "EUR"),
     item("i-late", "late", "case", 1, "8.00", "EUR"),
+    item("i-known", "unknown", "case", 1, "4.00", "USD"),
+    item("i-unknown", "unknown", "case", 1, "6.00", "USD") | {"unit_price": None, "total_price": None},
     # None of a product that has not landed, sold by nobody that is known.
     item("i-broken", "cancelled", "lost", 1, "5.00", "USD") | {"quantity": 0, "product_id": "unknown"},
 ]
@@ -150,6 +154,8 @@ PAYMENTS = [
     # Paid in full, if one believes that less than nothing was refunded.
     payment("p-undone", "undone", "completed", "10.00", "USD", "2026-10-26T09:00:00Z", seller_payout="10.00"),
     payment("p-minus", "undone", "refunded", "-5.00", "USD", "2026-10-26T09:00:00Z"),
+    payment("p-known", "unknown", "completed", "4.00", "USD", "2026-10-26T09:00:00Z"),
+    payment("p-unknown", "unknown", "completed", "6.00", "USD", "2026-10-26T09:00:00Z") | {"amount": None},
     payment("p-broken", "broken", "failed", "0.00", "USD", "2026-10-26T09:00:00Z"),
     # Deleted before the pipeline ever saw it.
     payment("p-never", "weekend", "completed", "1.00", "EUR", "2026-10-24T10:00:00Z") | {"_deleted_at": FIRST_SYNC},
@@ -173,6 +179,9 @@ TIERS = [
     tier(6, "gone", "silver", "2026-01-01", "2026-10-01"),
     # Closed at its own start: the seller has no period at all.
     tier(7, "empty", "silver", "2026-05-01", "2026-05-01"),
+    # Since ever, which lands as null: beside a row that has a beginning, and alone.
+    tier(21, "gone", "gold", "2026-01-01") | {"effective_from": None},
+    tier(22, "nobody", "gold", "2026-01-01") | {"effective_from": None},
 ]
 
 

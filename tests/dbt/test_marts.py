@@ -85,7 +85,7 @@ def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, in
 @pytest.mark.usefixtures("first_run")
 class TestFirstRun:
     def test_all_rows_are_pending_until_the_heavy_tables_exist(self, first_run: dict[str, int]) -> None:
-        assert first_run == {"payments": 17, "orders": 10, "order_items": 12, "seller_tier_history": 7}
+        assert first_run == {"payments": 19, "orders": 11, "order_items": 14, "seller_tier_history": 9}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
@@ -148,6 +148,8 @@ class TestFirstRun:
             ("peso", "2026-10-26", "Americas", None, None, True, False, False),
             ("september", "2026-09-16", "Europe", "11", "11", True, False, True),
             ("undone", "2026-10-26", "Europe", "10", "0", True, False, True),
+            # Half of its items' value would look like all of it.
+            ("unknown", "2026-10-26", "Europe", None, None, True, False, True),
             ("weekend", "2026-10-24", "Americas", "33.59", "24", True, False, False),
             ("yen", "2026-10-23", "Europe", "7.51", "7.51", True, True, True),
         ]
@@ -160,13 +162,14 @@ class TestFirstRun:
     def test_daily_sales(self, warehouse: Warehouse) -> None:
         assert warehouse("""
             select order_date, region, category_name, gmv_usd, net_gmv_usd, order_count, units
-            from marts.fct_daily_sales order by order_date, region
+            from marts.fct_daily_sales order by order_date, region, category_name
         """) == [
             ("2026-09-15", "Unknown", "Uncategorized", "20", "20", 1, 4),
             ("2026-09-16", "Europe", "Cases", "11", "11", 1, 1),
             ("2026-10-23", "Europe", "Uncategorized", "7.51", "0", 1, 1),
             ("2026-10-24", "Americas", "Cases", "24", "24", 1, 2),
             ("2026-10-26", "Americas", "Cases", "0", "0", 1, 4),
+            ("2026-10-26", "Europe", "Cases", "0", "0", 1, 2),
             ("2026-10-26", "Europe", "Uncategorized", "10", "10", 1, 1),
         ]
 
@@ -200,8 +203,8 @@ class TestFirstRun:
         """) == [
             ("empty", "0", 0, None, None, 0, None, None),
             ("gone", "37.51", 3, "12.5", None, 0, None, None),
-            # The order in pesos counts as an order, but has no value yet that could be averaged.
-            ("sam", "35", 3, "17.5", "4.5", 2, "gold", "2026-04-01 00:00:00"),
+            # The order in pesos and the one of unknown prices count as orders, but have no value yet that could be averaged.
+            ("sam", "35", 4, "17.5", "4.5", 2, "gold", "2026-04-01 00:00:00"),
             # Sold something, and is no user.
             ("stranger", "0", 0, None, None, 0, None, None),
         ]
@@ -214,7 +217,7 @@ class TestFirstRun:
             ("gone", "silver", "first", 273, 1, "20", "20"),
             ("sam", "bronze", "first", 31, 0, "0", "0"),
             ("sam", "silver", "upgrade", 59, 0, "0", "0"),
-            ("sam", "gold", "upgrade", 208, 3, "35", "35"),
+            ("sam", "gold", "upgrade", 208, 4, "35", "35"),
         ]
         assert warehouse("""
             select seller_id, previous_tier, tier_upgrades, tier_downgrades, net_gmv_usd from marts.fct_seller_performance order by seller_id
@@ -255,6 +258,7 @@ class TestFirstRun:
             ("peso", "9000", "9000", "0", "0", None, "matched", "payout_mismatch"),
             ("september", "10", "10", "0", "0", "0", "matched", "disputed"),
             ("undone", "10", "5", "-5", "5", "5", "underpaid", "amount_fault"),
+            ("unknown", None, None, None, None, None, "unconverted", "amount_fault"),
             ("weekend", "27.99", "27.99", "0", "0", "0", "matched", "paid_in_full"),
             ("yen", "1001", "1001", "1001", "0", "0", "refunded", "refunded_in_full"),
         ]
@@ -282,13 +286,14 @@ class TestFirstRun:
             ("peso", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("september", "2026-10-26", "2026-09-16", 40, "31-90 days"),
             ("undone", "2026-10-26", "2026-10-26", 0, "0-7 days"),
+            ("unknown", "2026-10-26", "2026-10-26", 0, "0-7 days"),
         ]
 
     def test_customer_cohorts(self, warehouse: Warehouse) -> None:
         assert warehouse("""
             select cohort_month, months_since_first_order, customers, orders, gmv_usd, retention_rate
             from marts.fct_customer_cohorts order by cohort_month, months_since_first_order
-        """) == [("2026-09-01", 0, 2, 2, "31", "1"), ("2026-09-01", 1, 1, 5, "41.51", "0.5")]
+        """) == [("2026-09-01", 0, 2, 2, "31", "1"), ("2026-09-01", 1, 1, 6, "41.51", "0.5")]
 
     def test_quarantine(self, warehouse: Warehouse) -> None:
         assert warehouse("""
@@ -300,11 +305,14 @@ class TestFirstRun:
             union all select cast(tier_row_id as string), reason, detail from quarantine.seller_tier_history
             order by 1, 2
         """) == [
+            ("21", "unknown_start", "effective_from is null: the row is in no period"),
+            ("22", "unknown_start", "effective_from is null: the row is in no period"),
             ("broken", "missing_order_date", "created_at is null: the order is on no day and in no month"),
             ("broken", "negative_amount", "total -10.00 USD"),
             ("i-broken", "no_quantity", "0 x 5.00 = 5.00 USD"),
             ("i-late", "orphan_order", "order late has not landed"),
             ("i-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
+            ("i-unknown", "unknown_amount", "1 x unknown = unknown USD"),
             ("idea", "future_updated_at", "updated_at is on 2027-05-05"),
             ("lost", "orphan_seller", "seller stranger has not landed"),
             (
@@ -316,8 +324,10 @@ class TestFirstRun:
             ("p-late", "orphan_order", "order late has not landed"),
             ("p-minus", "negative_amount", "-5.00 USD"),
             ("p-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
+            ("p-unknown", "unknown_amount", "unknown USD"),
             ("peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("thing", "orphan_category", "category 9 has not landed"),
+            ("unknown", "unknown_amount", "total unknown USD"),
         ]
 
 
@@ -440,11 +450,13 @@ class TestSecondSync:
             # Its order was deleted.
             ("i-mismatch", "orphan_order"),
             ("i-peso", "missing_fx_rate"),
+            ("i-unknown", "unknown_amount"),
         ]
         assert warehouse("select payment_id from quarantine.payments order by payment_id") == [
             ("p-broken",),
             ("p-minus",),
             ("p-peso",),
+            ("p-unknown",),
         ]
         assert warehouse("select gmv_usd, region from marts.fct_orders where order_id = 'late'") == [("10", "Europe")]
         assert warehouse("""

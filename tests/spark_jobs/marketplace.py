@@ -161,7 +161,7 @@ def tier_periods(history: list[Row]) -> list[Row]:
         sellers[row["user_id"]].append(row)
     result = []
     for seller_id, rows in sellers.items():
-        live = [row for row in rows if is_live(row)]
+        live = [row for row in rows if is_live(row) and row["effective_from"] is not None]
         live.sort(key=lambda row: _nulls_first(row["effective_from"], row["created_at"], row["id"]))
         counted = list({row["effective_from"]: row for row in live}.values())
         spans = []

@@ -17,7 +17,7 @@ from tests.spark_jobs.marketplace import Row, at, by_key, frame, rows_of
 JAN, FEB, MAR, APR = (at(f"2026-0{month}-01") for month in (1, 2, 3, 4))
 
 
-def tier(id_: int, tier: str, start: datetime, end: datetime | None = None, **columns: Any) -> Row:
+def tier(id_: int, tier: str, start: datetime | None, end: datetime | None = None, **columns: Any) -> Row:
     known = {"user_id": "s", "created_at": start, "change_reason": f"reason {id_}"}
     return {"id": id_, "tier": tier, "effective_from": start, "effective_to": end} | known | columns
 
@@ -107,6 +107,19 @@ def test_a_deleted_row_leaves_the_row_before_open_and_raises_the_watermark(spark
     assert [row["_raw_extracted_at"] for row in found] == [at("2026-01-01"), APR]
 
 
+def test_a_row_without_a_beginning_is_in_no_period_and_raises_the_watermark(spark: SparkSession) -> None:
+    found = periods(
+        spark,
+        tier(1, "bronze", None, created_at=JAN, _airbyte_extracted_at=APR),
+        tier(2, "silver", FEB),
+        tier(3, "gold", None, user_id="nobody", created_at=JAN),
+    )
+    assert [(row["seller_id"], row["tier"], row["previous_tier"], row["valid_from"]) for row in found] == [
+        ("s", "silver", None, FEB)
+    ]
+    assert found[0]["_raw_extracted_at"] == APR
+
+
 def test_many_random_histories(spark: SparkSession) -> None:
     """The job and the oracle on few sellers, tiers and moments, in which equal starts, repeats, empty rows and deletions are common."""
     chance = random.Random(7)
@@ -115,7 +128,7 @@ def test_many_random_histories(spark: SparkSession) -> None:
         tier(
             number,
             chance.choice(["bronze", "silver"]),
-            chance.choice(moments),
+            chance.choice([*moments, *moments, None]),
             chance.choice([None, *moments]),
             user_id=f"s{chance.randint(0, 250)}",
             created_at=chance.choice([None, JAN, FEB]),

@@ -14,6 +14,7 @@ item_totals as (
         count(*) as item_count,
         sum(total_price_usd) as items_usd,
         sum(case when is_fx_missing then 1 else 0 end) as items_without_rate,
+        sum(case when total_price_usd is null then 1 else 0 end) as items_without_value,
         min(currency) as lowest_currency,
         max(currency) as highest_currency
     from {{ ref('int_order_items_usd') }}
@@ -56,9 +57,9 @@ enriched as (
         orders_usd.total_amount_usd,
         orders_usd.fx_rate_usd,
         coalesce(item_totals.item_count, 0) as item_count,
-        -- Half a sum would look like a whole one: an order with an amount that has no rate has no value until the rate lands.
+        -- Half a sum would look like a whole one: an order with an item that has no value, for want of a rate or of its price, has none until that lands.
         case
-            when orders_usd.is_fx_missing or item_totals.items_without_rate > 0 then null
+            when orders_usd.is_fx_missing or item_totals.items_without_value > 0 then null
             else coalesce(item_totals.items_usd, 0)
         end as gmv_usd,
         orders.status not in ('pending', 'cancelled') as is_gmv,

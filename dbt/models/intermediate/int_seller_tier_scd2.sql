@@ -9,9 +9,10 @@ with read_until as (
     group by user_id
 ),
 
--- Of several rows from the same moment only the last one counts.
+-- Of several rows from the same moment only the last one counts. From when a row without a beginning holds, nobody knows: it waits in quarantine.
 effective as (
     select * from {{ ref('stg_marketplace__seller_tier_history') }}
+    where effective_from is not null
     qualify row_number() over (
         partition by seller_id, effective_from order by created_at desc nulls last, tier_row_id desc
     ) = 1

@@ -9,14 +9,14 @@
     ('int_seller_tier_scd2', 'seller_tier_history', 'seller_id', 'user_id'),
 ] %}
 
--- A seller whose only tier row is empty has no period, however often that row is read.
+-- A seller whose only tier row is empty, or without a beginning, has no period, however often that row is read.
 with last_tier_rows as (
     select
         user_id,
         effective_from,
         coalesce(effective_to > effective_from, true) as is_filled
     from {{ source('marketplace', 'seller_tier_history') }}
-    where {{ is_live() }}
+    where {{ is_live() }} and effective_from is not null
     qualify row_number() over (
         partition by user_id, effective_from order by created_at desc nulls last, id desc
     ) = 1

@@ -48,7 +48,7 @@ reasons as (
         order_item_id,
         amount_fault as reason,
         concat(
-            cast(quantity as string), ' x ', {{ money_text('unit_price') }}, ' = ', {{ money_text('total_price') }}, ' ', currency
+            coalesce(cast(quantity as string), 'unknown'), ' x ', {{ money_text('unit_price') }}, ' = ', {{ money_text('total_price') }}, ' ', currency
         ) as detail
     from checked
     where amount_fault is not null

@@ -14,6 +14,13 @@ reasons as (
     union all
     select
         tier_row_id,
+        'unknown_start' as reason,
+        'effective_from is null: the row is in no period' as detail
+    from tiers
+    where effective_from is null
+    union all
+    select
+        tier_row_id,
         'ends_before_it_begins' as reason,
         concat(
             'from ', cast({{ utc_date('effective_from') }} as string), ' to ', cast({{ utc_date('effective_to') }} as string)
