@@ -115,6 +115,8 @@ ITEMS = [
     item("i-weekend", "weekend", "case", 1, "10.00", "EUR"),
     item("i-weekend-2", "weekend", "case", 1, "10.00", "EUR"),
     item("i-yen", "yen", "thing", 1, "1001", "JPY"),
+    # Of a refunded order, at less than nothing: without it there would be more than with it. -7.50 USD.
+    item("i-minus", "yen", "case", 1, "-1000", "JPY"),
     item("i-cancelled", "cancelled", "case", 1, "50.00", "USD"),
     item("i-pending", "pending", "case", 1, "60.00", "USD"),
     # The dollars alone would be half of the order's value.
@@ -167,6 +169,9 @@ REVIEWS = [
     {"id": "r-3", "product_id": "case", "reviewer_id": "nobody", "rating": 1, "status": "rejected"},
     {"id": "r-4", "product_id": "case", "reviewer_id": "nobody", "rating": 1, "status": "approved"}
     | {"_deleted_at": FIRST_SYNC},
+    # Of five stars: one alone for its seller, one beside others.
+    {"id": "r-seven", "product_id": "thing", "reviewer_id": "berta", "rating": 7, "status": "approved"},
+    {"id": "r-zero", "product_id": "case", "reviewer_id": "berta", "rating": 0, "status": "approved"},
 ]
 
 TIERS = [

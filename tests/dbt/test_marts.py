@@ -85,7 +85,7 @@ def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, in
 @pytest.mark.usefixtures("first_run")
 class TestFirstRun:
     def test_all_rows_are_pending_until_the_heavy_tables_exist(self, first_run: dict[str, int]) -> None:
-        assert first_run == {"payments": 19, "orders": 11, "order_items": 14, "seller_tier_history": 9}
+        assert first_run == {"payments": 19, "orders": 11, "order_items": 15, "seller_tier_history": 9}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
@@ -151,7 +151,7 @@ class TestFirstRun:
             # Half of its items' value would look like all of it.
             ("unknown", "2026-10-26", "Europe", None, None, True, False, True),
             ("weekend", "2026-10-24", "Americas", "33.59", "24", True, False, False),
-            ("yen", "2026-10-23", "Europe", "7.51", "7.51", True, True, True),
+            ("yen", "2026-10-23", "Europe", "7.51", "0.01", True, True, True),
         ]
 
     def test_the_time_without_zone_is_utc(self, warehouse: Warehouse) -> None:
@@ -166,6 +166,7 @@ class TestFirstRun:
         """) == [
             ("2026-09-15", "Unknown", "Uncategorized", "20", "20", 1, 4),
             ("2026-09-16", "Europe", "Cases", "11", "11", 1, 1),
+            ("2026-10-23", "Europe", "Cases", "-7.5", "0", 1, 1),
             ("2026-10-23", "Europe", "Uncategorized", "7.51", "0", 1, 1),
             ("2026-10-24", "Americas", "Cases", "24", "24", 1, 2),
             ("2026-10-26", "Americas", "Cases", "0", "0", 1, 4),
@@ -202,9 +203,10 @@ class TestFirstRun:
             from marts.fct_seller_performance order by seller_id
         """) == [
             ("empty", "0", 0, None, None, 0, None, None),
-            ("gone", "37.51", 3, "12.5", None, 0, None, None),
+            # A review of seven stars is one, and says nothing.
+            ("gone", "37.51", 3, "12.5", None, 1, None, None),
             # The order in pesos and the one of unknown prices count as orders, but have no value yet that could be averaged.
-            ("sam", "35", 4, "17.5", "4.5", 2, "gold", "2026-04-01 00:00:00"),
+            ("sam", "27.5", 5, "9.17", "4.5", 3, "gold", "2026-04-01 00:00:00"),
             # Sold something, and is no user.
             ("stranger", "0", 0, None, None, 0, None, None),
         ]
@@ -217,7 +219,7 @@ class TestFirstRun:
             ("gone", "silver", "first", 273, 1, "20", "20"),
             ("sam", "bronze", "first", 31, 0, "0", "0"),
             ("sam", "silver", "upgrade", 59, 0, "0", "0"),
-            ("sam", "gold", "upgrade", 208, 4, "35", "35"),
+            ("sam", "gold", "upgrade", 208, 5, "27.5", "35"),
         ]
         assert warehouse("""
             select seller_id, previous_tier, tier_upgrades, tier_downgrades, net_gmv_usd from marts.fct_seller_performance order by seller_id
@@ -293,7 +295,7 @@ class TestFirstRun:
         assert warehouse("""
             select cohort_month, months_since_first_order, customers, orders, gmv_usd, retention_rate
             from marts.fct_customer_cohorts order by cohort_month, months_since_first_order
-        """) == [("2026-09-01", 0, 2, 2, "31", "1"), ("2026-09-01", 1, 1, 6, "41.51", "0.5")]
+        """) == [("2026-09-01", 0, 2, 2, "31", "1"), ("2026-09-01", 1, 1, 6, "34.01", "0.5")]
 
     def test_quarantine(self, warehouse: Warehouse) -> None:
         assert warehouse("""
@@ -311,6 +313,7 @@ class TestFirstRun:
             ("broken", "negative_amount", "total -10.00 USD"),
             ("i-broken", "no_quantity", "0 x 5.00 = 5.00 USD"),
             ("i-late", "orphan_order", "order late has not landed"),
+            ("i-minus", "negative_amount", "1 x -1000.00 = -1000.00 JPY"),
             ("i-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("i-unknown", "unknown_amount", "1 x unknown = unknown USD"),
             ("idea", "future_updated_at", "updated_at is on 2027-05-05"),
@@ -326,6 +329,8 @@ class TestFirstRun:
             ("p-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("p-unknown", "unknown_amount", "unknown USD"),
             ("peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
+            ("r-seven", "rating_out_of_range", "rating 7"),
+            ("r-zero", "rating_out_of_range", "rating 0"),
             ("thing", "orphan_category", "category 9 has not landed"),
             ("unknown", "unknown_amount", "total unknown USD"),
         ]
@@ -447,6 +452,7 @@ class TestSecondSync:
     def test_the_orphans_left_quarantine_with_their_order(self, warehouse: Warehouse) -> None:
         assert warehouse("select order_item_id, reason from quarantine.order_items order by order_item_id") == [
             ("i-broken", "no_quantity"),
+            ("i-minus", "negative_amount"),
             # Its order was deleted.
             ("i-mismatch", "orphan_order"),
             ("i-peso", "missing_fx_rate"),

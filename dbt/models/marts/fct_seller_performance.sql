@@ -23,16 +23,25 @@ sales as (
     group by seller_id
 ),
 
--- Approved reviews of the seller's products: what a visitor of the shop sees.
-ratings as (
+-- Approved reviews of the seller's products: what a visitor of the shop sees. A rating of other than 1 to 5 stars, in quarantine, says nothing of the mean.
+reviews as (
     select
         products.seller_id,
-        count(*) as review_count,
-        cast(round({{ quotient('sum(reviews.rating)', 'count(*)') }}, 2) as {{ dbt.type_numeric() }}) as average_rating
+        case when reviews.rating between 1 and 5 then reviews.rating end as rating
     from {{ ref('stg_marketplace__reviews') }} as reviews
     inner join {{ ref('stg_marketplace__products') }} as products on reviews.product_id = products.product_id
     where reviews.status = 'approved'
-    group by products.seller_id
+),
+
+ratings as (
+    select
+        seller_id,
+        count(*) as review_count,
+        cast(
+            round({{ quotient('sum(rating)', 'nullif(count(rating), 0)') }}, 2) as {{ dbt.type_numeric() }}
+        ) as average_rating
+    from reviews
+    group by seller_id
 ),
 
 progress as (
