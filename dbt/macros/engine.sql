@@ -64,6 +64,13 @@
 {%- endmacro %}
 
 
+{# Days from one date to a later one: 0 when it is not later, null when one of them is not known. Not `greatest`, which leaves nulls out on Spark and is null
+   for one on BigQuery. #}
+{% macro days_since(first, last) -%}
+    case when {{ last }} < {{ first }} then 0 else {{ days_between(first, last) }} end
+{%- endmacro %}
+
+
 {# Calendar months from one first-of-month to another. #}
 {% macro months_between(first, last) -%}
     {{ return(adapter.dispatch('months_between')(first, last)) }}

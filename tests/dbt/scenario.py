@@ -106,6 +106,7 @@ ORDERS = [
     order("undone", "2026-10-26T09:00:00Z", "delivered", "USD", "10.00"),
     # NaN at the source: landed as null, as are an item's price and a payment.
     order("unknown", "2026-10-26T09:00:00Z", "confirmed", "USD", "10.00", subtotal_amount=None, total_amount=None),
+    order("dateless", None, "pending", "USD", "1.00"),
     # Of no day, of a buyer who has not landed, without items, and of less than nothing. A dollar is a dollar all the same.
     order("broken", None, "cancelled", "USD", "-10.00", buyer_id="stranger"),
 ]

@@ -85,7 +85,7 @@ def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, in
 @pytest.mark.usefixtures("first_run")
 class TestFirstRun:
     def test_all_rows_are_pending_until_the_heavy_tables_exist(self, first_run: dict[str, int]) -> None:
-        assert first_run == {"payments": 19, "orders": 11, "order_items": 15, "seller_tier_history": 9}
+        assert first_run == {"payments": 19, "orders": 12, "order_items": 15, "seller_tier_history": 9}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
@@ -142,6 +142,7 @@ class TestFirstRun:
         """) == [
             ("broken", None, "Unknown", "-10", "0", False, False, True),
             ("cancelled", "2026-10-26", "Unknown", "50", "55", False, False, True),
+            ("dateless", None, "Europe", "1", "0", False, False, True),
             ("mismatch", "2026-10-26", "Europe", "11", "10", True, False, True),
             ("nowhere", "2026-09-15", "Unknown", "20", "20", True, False, True),
             ("pending", "2026-10-26", "Unknown", "60", "60", False, False, True),
@@ -252,6 +253,7 @@ class TestFirstRun:
         """) == [
             ("broken", "-10", "0", "0", "-10", "-10", "failed", "cancelled_unpaid"),
             ("cancelled", "50", "0", "0", "50", "50", "failed", "cancelled_unpaid"),
+            ("dateless", "1", "0", "0", "1", "1", "no_payment", "awaiting_payment"),
             # Paid for an order that has not landed.
             ("late", None, "8.5", "0", None, None, "no_order", "order_missing"),
             ("mismatch", "11", "0", "0", "11", "11", "no_payment", "payment_missing"),
@@ -281,6 +283,8 @@ class TestFirstRun:
         assert warehouse("""
             select order_id, as_of_date, open_since_date, days_open, ageing_bucket from marts.fct_payment_ageing order by order_id
         """) == [
+            # Since when it is open, nobody knows.
+            ("dateless", "2026-10-26", None, None, "unknown"),
             ("late", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("mismatch", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("nowhere", "2026-10-26", "2026-09-15", 41, "31-90 days"),
@@ -311,6 +315,7 @@ class TestFirstRun:
             ("22", "unknown_start", "effective_from is null: the row is in no period"),
             ("broken", "missing_order_date", "created_at is null: the order is on no day and in no month"),
             ("broken", "negative_amount", "total -10.00 USD"),
+            ("dateless", "missing_order_date", "created_at is null: the order is on no day and in no month"),
             ("i-broken", "no_quantity", "0 x 5.00 = 5.00 USD"),
             ("i-late", "orphan_order", "order late has not landed"),
             ("i-minus", "negative_amount", "1 x -1000.00 = -1000.00 JPY"),

@@ -13,7 +13,7 @@ aged as (
         open_orders.order_id,
         as_of.as_of_date,
         open_orders.open_since_date,
-        greatest({{ days_between('open_orders.open_since_date', 'as_of.as_of_date') }}, 0) as days_open,
+        {{ days_since('open_orders.open_since_date', 'as_of.as_of_date') }} as days_open,
         open_orders.order_status,
         open_orders.reconciliation_status,
         open_orders.reconciliation_reason,

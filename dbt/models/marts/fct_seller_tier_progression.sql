@@ -34,12 +34,9 @@ progression as (
         periods.valid_to,
         periods.is_current,
         periods.change_reason,
-        greatest(
-            {{ days_between(
-                utc_date('periods.valid_from'), 'coalesce(' ~ utc_date('periods.valid_to') ~ ', as_of.as_of_date)'
-            ) }},
-            0
-        ) as days_in_tier,
+        {{ days_since(
+            utc_date('periods.valid_from'), 'coalesce(' ~ utc_date('periods.valid_to') ~ ', as_of.as_of_date)'
+        ) }} as days_in_tier,
         coalesce(sales.order_count, 0) as order_count,
         coalesce(sales.gmv_usd, 0) as gmv_usd,
         coalesce(sales.net_gmv_usd, 0) as net_gmv_usd
