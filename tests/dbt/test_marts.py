@@ -433,6 +433,29 @@ def test_a_second_run_without_change_changes_nothing(emulator: Settings) -> None
 
 
 @pytest.mark.usefixtures("first_run")
+@pytest.mark.parametrize(
+    ("of_the_first_row", "of_the_last_row"),
+    [
+        ("status = 'pending'", "status = 'completed'"),
+        ("amount = 0", "amount = 27.99"),
+        ("last_seen_at = first_seen_at", "last_seen_at = timestamp '2026-10-24 10:00:40+00'"),
+    ],
+)
+def test_the_gate_notices_an_event_in_the_state_of_its_first_row(
+    emulator: Settings, warehouse: Warehouse, of_the_first_row: str, of_the_last_row: str
+) -> None:
+    event = "intermediate.int_payments_deduplicated set {} where event_key = 'evt-1'"
+    gate = ["every_payment_is_counted_once_int_payments_deduplicated_"]
+    with mock.patch.dict(os.environ):
+        warehouse(f"update {event.format(of_the_first_row)}")
+        try:
+            assert dbt.run(emulator, "heavy-gate", select=gate) != 0
+        finally:
+            warehouse(f"update {event.format(of_the_last_row)}")
+        assert dbt.run(emulator, "heavy-gate", select=gate) == 0
+
+
+@pytest.mark.usefixtures("first_run")
 def test_the_rules_hold_on_rows_of_their_own(emulator: Settings) -> None:
     """dbt's unit tests; they take the types of their inputs from the tables of the first run."""
     run(emulator, "unit-tests")

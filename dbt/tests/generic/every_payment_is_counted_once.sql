@@ -10,37 +10,45 @@ with live_rows as (
     where {{ is_live() }}
 ),
 
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by event_key order by event_timestamp nulls first, created_at nulls first, id
+        ) as from_first,
+        row_number() over (
+            partition by event_key order by event_timestamp desc nulls last, created_at desc nulls last, id desc
+        ) as from_last
+    from live_rows
+),
+
 expected as (
     select
         event_key,
-        count(*) as live_rows,
-        sum(1) - 1 as duplicate_count,
-        min(seen_at) as first_seen_at,
-        max(seen_at) as last_seen_at,
-        max(case when rows_before = 0 then id end) as payment_id
-    from (
-        select
-            live_rows.*,
-            row_number() over (
-                partition by event_key order by event_timestamp nulls first, created_at nulls first, id
-            ) - 1 as rows_before
-        from live_rows
-    )
+        count(*) - 1 as duplicate_count,
+        max(case when from_first = 1 then id end) as payment_id,
+        max(case when from_first = 1 then seen_at end) as first_seen_at,
+        max(case when from_last = 1 then seen_at end) as last_seen_at,
+        max(case when from_last = 1 then status end) as status,
+        max(case when from_last = 1 then amount end) as amount
+    from numbered
     group by event_key
 )
 
+{% set compared = ['payment_id', 'duplicate_count', 'first_seen_at', 'last_seen_at', 'status', 'amount'] -%}
 select
     expected.event_key as expected_event_key,
     found.event_key as found_event_key,
-    expected.payment_id as expected_payment_id,
-    found.payment_id as found_payment_id,
-    expected.duplicate_count as expected_duplicate_count,
-    found.duplicate_count as found_duplicate_count
+    {%- for column in compared %}
+    expected.{{ column }} as expected_{{ column }},
+    found.{{ column }} as found_{{ column }}{{ ',' if not loop.last }}
+    {%- endfor %}
 from expected
 full outer join {{ model }} as found on expected.event_key = found.event_key
 where
     expected.event_key is null
     or found.event_key is null
-    or expected.payment_id <> found.payment_id
-    or expected.duplicate_count <> found.duplicate_count
+    {%- for column in compared %}
+    or expected.{{ column }} is distinct from found.{{ column }}
+    {%- endfor %}
 {% endtest %}
