@@ -151,7 +151,9 @@ PAYMENTS = [
     payment("half-2", "nowhere", "completed", "10.00", "USD", "2026-09-15T12:00:00Z") | {"_deleted_at": LONG_AGO},
     # Paid in dollars, owed in euros: 11.00 USD are 10.00 EUR at September's 1.10.
     payment("p-september", "september", "disputed", "11.00", "USD", "2026-09-16T12:00:00Z"),
-    payment("p-late", "late", "completed", "8.50", "EUR", "2026-10-26T00:00:00Z"),
+    # Replayed: the row that says how the event stands is not the one that it is named by.
+    payment("p-late", "late", "pending", "8.50", "EUR", "2026-10-26T00:00:00Z", event_id="evt-8"),
+    payment("p-late-2", "late", "completed", "8.50", "EUR", "2026-10-26T00:00:05Z", event_id="evt-8"),
     payment("pair-1", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:00Z", event_id="evt-9"),
     payment("pair-2", "cancelled", "failed", "50.00", "USD", "2026-10-26T09:00:01Z", event_id="evt-9"),
     # Paid in full, if one believes that less than nothing was refunded.

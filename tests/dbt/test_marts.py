@@ -85,7 +85,7 @@ def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, in
 @pytest.mark.usefixtures("first_run")
 class TestFirstRun:
     def test_all_rows_are_pending_until_the_heavy_tables_exist(self, first_run: dict[str, int]) -> None:
-        assert first_run == {"payments": 19, "orders": 12, "order_items": 15, "seller_tier_history": 9}
+        assert first_run == {"payments": 20, "orders": 12, "order_items": 15, "seller_tier_history": 9}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
@@ -339,6 +339,12 @@ class TestFirstRun:
             ("thing", "orphan_category", "category 9 has not landed"),
             ("unknown", "unknown_amount", "total unknown USD"),
         ]
+
+    def test_a_payment_in_quarantine_shows_the_row_with_the_fault(self, warehouse: Warehouse) -> None:
+        found = warehouse(
+            "select payment_id, raw_row from quarantine.payments where payment_id in ('p-late', 'p-peso')"
+        )
+        assert {name: json.loads(row)["id"] for name, row in found} == {"p-late": "p-late-2", "p-peso": "p-peso"}
 
 
 def documented_queries() -> list[Any]:
