@@ -97,7 +97,8 @@ class Job:
         """Bring the lake's mirror of a raw table up to date.
 
         The mirror is its own watermark: rows that landed after its latest one are merged by key. A mirror that then has
-        other rows than raw (raw was loaded anew, or rows left it) is read again whole.
+        other rows than raw (raw was loaded anew, rows left it, or a sync committed what it had stamped before a deletion
+        sweep or an erasure that was read already) is read again whole.
         """
         name, rows = table.lake_name, 0
         raw = self._in_warehouse(f"raw.{table.name}")
@@ -107,7 +108,8 @@ class Job:
                 after = self._known(name).landed_until
                 state = self._run.warehouse.raw_state(table, after)
                 rows = self._load(table, state, after, whole=False)
-                kept = self._known(name).rows == state.rows
+                known = self._known(name)
+                kept = (known.rows, known.checksum) == (state.rows, state.checksum)
                 step.note = "" if kept else "the mirror differed from raw and is made anew"
             if not kept:
                 rows += self._load(table, self._run.warehouse.raw_state(table, None), None, whole=True)
@@ -228,7 +230,8 @@ class Job:
         landed = self._lake.spark.read.schema(schema).parquet(uri)
         if whole:
             self._lake.overwrite(table.lake_name, landed)
-            self._now[table.lake_name] = TableState(self._lake.position(table.lake_name), rows, state.landed_until)
+            position = self._lake.position(table.lake_name)
+            self._now[table.lake_name] = TableState(position, rows, state.landed_until, state.checksum)
         elif rows:
             self._merge(table, landed, state.landed_until)
         return rows
@@ -241,7 +244,10 @@ class Job:
         position = self._lake.position(name)
         if position == Position(before.position.table_id, before.position.version + 1):
             held = before.rows + merged.inserted - merged.deleted
-            self._now[name] = TableState(position, held, landed_until)
+            checksum = None
+            if before.checksum is not None:
+                checksum = before.checksum + self._lake.checksum_of_changes(name, before.position, position)
+            self._now[name] = TableState(position, held, landed_until, checksum)
         else:  # somebody else's commit came between
             self._now[name] = self._lake.inspect(name)
         return merged.rows
@@ -250,7 +256,8 @@ class Job:
         """The version of a table that this run works with. Its rows are counted only where the last completed run did not."""
         if name not in self._now:
             found = self._before.get(name)
-            if found is None or found.position != self._lake.position(name):
+            is_unsummed = found is not None and found.landed_until is not None and found.checksum is None
+            if found is None or is_unsummed or found.position != self._lake.position(name):
                 found = self._lake.inspect(name)
             self._now[name] = found
         return self._now[name]

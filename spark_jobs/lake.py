@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.classic.column import Column as ClassicColumn
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 
-from spark_jobs.tables import EXTRACTED_AT
+from spark_jobs.tables import CHECKSUM_MODULUS, EXTRACTED_AT
 from spark_jobs.warehouse import IS_DELETED, Staged
 
 PROPERTIES = {
@@ -49,11 +49,15 @@ class Position:
 
 @dataclass(frozen=True)
 class TableState:
-    """What one version of a table holds: its rows and, of a mirror of raw, the latest `_airbyte_extracted_at` (None when it is empty)."""
+    """What one version of a table holds: its rows and, of a mirror of raw, the latest `_airbyte_extracted_at` (None when it is empty) and the checksum.
+
+    A state that was saved before there were checksums has None.
+    """
 
     position: Position
     rows: int
     landed_until: datetime | None = None
+    checksum: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,18 @@ class Lake:
         position = self.position(name)
         rows = self.read(name, position)
         # As a number: Spark would hand a timestamp over in the machine's own time zone.
-        latest = F.unix_micros(F.max(EXTRACTED_AT)) if EXTRACTED_AT in rows.columns else F.lit(None)
-        count, micros = rows.agg(F.count("*"), latest).collect()[0]
+        is_mirror = EXTRACTED_AT in rows.columns
+        latest = F.unix_micros(F.max(EXTRACTED_AT)) if is_mirror else F.lit(None)
+        checksum = F.coalesce(F.sum(_landing()), F.lit(0)) if is_mirror else F.lit(None)
+        count, micros, total = rows.agg(F.count("*"), latest, checksum).collect()[0]
         landed_until = None if micros is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-        return TableState(position, count, landed_until)
+        return TableState(position, count, landed_until, total)
+
+    def checksum_of_changes(self, name: str, after: Position, until: Position) -> int:
+        """By how much the versions after `after` changed a mirror's checksum; their change feed alone is read."""
+        is_gone = F.col("_change_type").isin("delete", "update_preimage")
+        change = F.sum(F.when(is_gone, -_landing()).otherwise(_landing()))
+        return self.changes(name, after, until).agg(change).collect()[0][0] or 0
 
     def overwrite(self, name: str, rows: DataFrame, constraints: Mapping[str, str] | None = None) -> None:
         """Make the table exactly `rows`, in one commit.
@@ -241,6 +253,7 @@ class Lake:
                 Position(table["table_id"], table["version"]),
                 table["rows"],
                 datetime.fromisoformat(table["landed_until"]) if table["landed_until"] else None,
+                table.get("checksum"),
             )
             for name, table in found.items()
         }
@@ -253,6 +266,7 @@ class Lake:
                 "version": table.position.version,
                 "rows": table.rows,
                 "landed_until": table.landed_until.isoformat() if table.landed_until else None,
+                "checksum": table.checksum,
             }
             for name, table in sorted(tables.items())
         }
@@ -268,3 +282,8 @@ class Lake:
         jvm: Any = self.spark._jvm
         delta_log = jvm.org.apache.spark.sql.delta.DeltaLog
         return delta_log.forTableWithSnapshot(self.spark._jsparkSession, self.uri(name))._2()
+
+
+def _landing() -> Column:
+    """A row's share of its table's checksum."""
+    return F.unix_micros(EXTRACTED_AT) % CHECKSUM_MODULUS

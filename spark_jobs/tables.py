@@ -11,6 +11,9 @@ EXTRACTED_AT = "_airbyte_extracted_at"
 DELETED_AT = "_deleted_at"
 RAW_EXTRACTED_AT = "_raw_extracted_at"
 
+# The checksum of a table of raw is the sum of its rows' EXTRACTED_AT in microseconds, each modulo this prime: exact in INT64 for 4 billion rows.
+CHECKSUM_MODULUS = 2_147_483_647
+
 # BigQuery's type names, as the contract has them, and Spark's. NUMERIC is exactly DECIMAL(38,9).
 SPARK_TYPES = {
     "STRING": "string",

@@ -17,7 +17,7 @@ from google.cloud.bigquery_storage_v1 import types
 from pyarrow import fs
 
 from spark_jobs.errors import JobError, TryAgain
-from spark_jobs.tables import DELETED_AT, EXTRACTED_AT, RAW_EXTRACTED_AT, RawTable, ResultTable
+from spark_jobs.tables import CHECKSUM_MODULUS, DELETED_AT, EXTRACTED_AT, RAW_EXTRACTED_AT, RawTable, ResultTable
 from stack import bigquery as stack_bigquery
 from stack.bigquery import RETRY
 from stack.settings import Settings
@@ -48,11 +48,12 @@ _LEGACY_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 
 @dataclass(frozen=True)
 class RawState:
-    """A raw table at one moment: its rows, those landed after the moment asked for, and when the last one landed."""
+    """A raw table at one moment: its rows, those landed after the moment asked for, when the last one landed, and the checksum."""
 
     rows: int
     fresh: int
     landed_until: datetime | None
+    checksum: int
     has_deleted_at: bool
 
 
@@ -103,11 +104,12 @@ class Warehouse:
         is_fresh = "true" if after is None else f"`{EXTRACTED_AT}` > @after"
         row = stack_bigquery.query(
             self._client,
-            f"select count(*) as n, countif({is_fresh}) as fresh, max(`{EXTRACTED_AT}`) as until "
+            f"select count(*) as n, countif({is_fresh}) as fresh, max(`{EXTRACTED_AT}`) as until, "
+            f"coalesce(sum(mod(unix_micros(`{EXTRACTED_AT}`), {CHECKSUM_MODULUS})), 0) as checksum "
             f"from {self._name('raw', table.name)}",
             {} if after is None else {"after": after},
         )[0]
-        return RawState(row["n"], row["fresh"], row["until"], DELETED_AT in columns)
+        return RawState(row["n"], row["fresh"], row["until"], int(row["checksum"]), DELETED_AT in columns)
 
     def read(
         self, table: RawTable, state: RawState, after: datetime | None, filesystem: fs.FileSystem, folder: str
