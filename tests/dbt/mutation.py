@@ -197,12 +197,14 @@ class Laboratory:
             path.write_text(sound)
 
     def _incremental(self) -> list[str]:
-        """dataset.table of each model that remembers its last run."""
+        """dataset.table of each model that remembers its last run, or whose watermark says what is pending."""
         import json
 
         nodes = json.loads((self._state / "manifest.json").read_text())["nodes"].values()
         return sorted(
-            f"{node['schema']}.{node['alias']}" for node in nodes if node["config"].get("materialized") == "incremental"
+            f"{node['schema']}.{node['alias']}"
+            for node in nodes
+            if node["config"].get("materialized") == "incremental" or "heavy" in node.get("tags", ())
         )
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:

@@ -90,26 +90,6 @@ class TestFirstRun:
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
 
-    def test_what_was_made_of_what_and_judged_how_is_told_as_lineage(self, emulator: Settings) -> None:
-        def table(name: str) -> lineage.Table:
-            return lineage.warehouse_table(emulator.bigquery_project, name)
-
-        made = lineage.recorded(emulator.local_dir)
-        assert made[table("marts.fct_orders")].job == "dbt.fct_orders"
-        assert table("intermediate.int_orders_enriched") in made[table("marts.fct_orders")].inputs
-        assert made[table("staging.stg_marketplace__orders")].inputs == (table("raw.orders"),)
-        lines = next((emulator.local_dir / "lineage").iterdir()).read_text().splitlines()
-        ended = [event for event in map(json.loads, lines) if event["eventType"] == "COMPLETE"]
-        judged = [event for event in ended if event["job"]["name"] == "dbt.marts.tests"][-1]
-        said = [
-            assertion
-            for table in judged["inputs"]
-            for assertion in table["inputFacets"]["dataQualityAssertions"]["assertions"]
-        ]
-        outcome = json.loads(dbt.results_path(emulator, "marts").read_text())
-        assert len(said) == outcome["tests"]
-        assert all(assertion["success"] for assertion in said)
-
     def test_a_replayed_payment_is_one_event_named_by_its_first_row_in_the_state_of_its_last(
         self, warehouse: Warehouse
     ) -> None:
@@ -345,6 +325,28 @@ class TestFirstRun:
             "select payment_id, raw_row from quarantine.payments where payment_id in ('p-late', 'p-peso')"
         )
         assert {name: json.loads(row)["id"] for name, row in found} == {"p-late": "p-late-2", "p-peso": "p-peso"}
+
+
+@pytest.mark.usefixtures("first_run")
+def test_what_was_made_of_what_and_judged_how_is_told_as_lineage(emulator: Settings) -> None:
+    def table(name: str) -> lineage.Table:
+        return lineage.warehouse_table(emulator.bigquery_project, name)
+
+    made = lineage.recorded(emulator.local_dir)
+    assert made[table("marts.fct_orders")].job == "dbt.fct_orders"
+    assert table("intermediate.int_orders_enriched") in made[table("marts.fct_orders")].inputs
+    assert made[table("staging.stg_marketplace__orders")].inputs == (table("raw.orders"),)
+    lines = next((emulator.local_dir / "lineage").iterdir()).read_text().splitlines()
+    ended = [event for event in map(json.loads, lines) if event["eventType"] == "COMPLETE"]
+    judged = [event for event in ended if event["job"]["name"] == "dbt.marts.tests"][-1]
+    said = [
+        assertion
+        for table in judged["inputs"]
+        for assertion in table["inputFacets"]["dataQualityAssertions"]["assertions"]
+    ]
+    outcome = json.loads(dbt.results_path(emulator, "marts").read_text())
+    assert len(said) == outcome["tests"]
+    assert all(assertion["success"] for assertion in said)
 
 
 def documented_queries() -> list[Any]:
