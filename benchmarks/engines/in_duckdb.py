@@ -15,8 +15,8 @@ DEDUPLICATED = """
 with payments as (
     select
         *,
-        nullif(trim(event_id), '') as event,
-        coalesce(nullif(trim(event_id), ''), 'payment:' || id) as event_key,
+        nullif(trim(event_id, ' '), '') as event,
+        coalesce(nullif(trim(event_id, ' '), ''), 'payment:' || id) as event_key,
         _deleted_at is null or _airbyte_extracted_at > _deleted_at as is_live,
         coalesce(event_timestamp, created_at) as seen_at
     from raw_payments
@@ -69,7 +69,7 @@ select
     payment_provider,
     status,
     amount,
-    upper(trim(currency)) as currency,
+    upper(trim(currency, ' ')) as currency,
     platform_fee,
     seller_payout,
     first_created_at as created_at,
@@ -87,7 +87,7 @@ CALENDAR = """
 create temp table calendar as
 with quotes as (
     select
-        upper(trim(currency)) as currency,
+        upper(trim(currency, ' ')) as currency,
         rate_date as fx_rate_date,
         round(units_per_eur::double * 1000000000)::hugeint as units
     from raw_ecb_fx_rates
@@ -146,14 +146,14 @@ AMOUNT = (
 )
 ORDERS = """
 select *, id as order_id, created_at::date as order_date, _airbyte_extracted_at as _raw_extracted_at
-from (select * replace (upper(trim(currency)) as currency) from raw_orders)
+from (select * replace (upper(trim(currency, ' ')) as currency) from raw_orders)
 where _deleted_at is null or _airbyte_extracted_at > _deleted_at
 """
 ITEMS = f"""
 select
     items.id as order_item_id,
     items.order_id,
-    upper(trim(items.currency)) as currency,
+    upper(trim(items.currency, ' ')) as currency,
     orders.order_date,
     items.unit_price,
     items.total_price,
