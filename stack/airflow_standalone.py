@@ -1,6 +1,7 @@
 """`airflow standalone` without its servers of logs, which listen on every interface. Runs in Airflow's environment.
 
-Who asks for a log of this machine gets it from the file."""
+Who asks for a log of this machine gets it from the file.
+"""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ PROCESSES = [
     Seen(1, 0, 1, "/sbin/init", 1_000_000),
     Seen(10, 9, 9, "/x/python -m stack demo --scale 1 --engine dbt", 2_000_000),
     Seen(11, 10, 9, "/x/python -m source.load --scale 1", 3_000_000),
-    Seen(20, 10, 20, "/x/airflow standalone", 4_000_000),
+    Seen(20, 10, 20, "/x/python -m stack.airflow_standalone", 4_000_000),
     Seen(21, 20, 20, "airflow worker -- 1", 5_000_000),
     Seen(22, 21, 20, "/x/python -m stack.dbt heavy", 6_000_000),
     Seen(23, 21, 20, "/usr/bin/java -cp /x/pyspark org.apache.spark.deploy.SparkSubmit", 7_000_000),
@@ -171,7 +171,7 @@ PROCESSES = [
     Seen(30, 1, 30, "/x/postgres -D /data", 11_000_000),
     Seen(40, 1, 40, "/x/python -m airbyte.server", 12_000_000),
     # Another deployment's, and somebody else's.
-    Seen(50, 1, 50, "/x/airflow standalone", 90_000_000),
+    Seen(50, 1, 50, "/x/python -m stack.airflow_standalone", 90_000_000),
     Seen(51, 50, 50, "/x/python -m stack.dbt heavy", 90_000_000),
     Seen(60, 1, 60, "/usr/bin/java -jar editor.jar", 90_000_000),
 ]
