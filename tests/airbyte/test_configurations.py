@@ -11,11 +11,11 @@ from unittest.mock import Mock
 import psycopg
 import pytest
 from broken_configurations import DESTINATIONS, SOURCES
-from google.api_core.exceptions import Forbidden
+from google.api_core.exceptions import BadGateway, BadRequest, Forbidden, GoogleAPIError, TooManyRequests
 from programs import destination_config, source_config
 
 from airbyte import deletion_sweep, raw_gate, source_check
-from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery, _reachable
+from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery, _is_of_the_request, _reachable
 from airbyte.connectors.protocol import ConfigError, Output, TransientError
 from airbyte.connectors.source_postgres.connector import SourcePostgres
 from airbyte.server import programs
@@ -101,6 +101,20 @@ def test_a_dataset_that_is_there_need_not_be_made_and_a_right_that_is_missing_is
             DestinationBigQuery().check(destination_config(emulator, "elsewhere"))
         with pytest.raises(kind):
             DestinationBigQuery().write(destination_config(emulator, "elsewhere"), [], io.BytesIO(), Output())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Forbidden("no", errors=[{"reason": "accessDenied"}]), True),
+        (Forbidden("later", errors=[{"reason": "quotaExceeded"}]), False),
+        (TooManyRequests("later"), False),
+        (BadRequest("wrong", errors=[{"reason": "invalidQuery"}]), True),
+        (BadGateway("trouble"), False),
+    ],
+)
+def test_what_is_of_the_moment_does_not_end_a_stream_for_good(error: GoogleAPIError, expected: bool) -> None:
+    assert _is_of_the_request(error) is expected
 
 
 def test_a_warehouse_that_does_not_answer_is_named(emulator: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

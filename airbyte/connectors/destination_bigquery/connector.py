@@ -101,7 +101,7 @@ def _reachable(config: Json) -> Iterator[None]:
 def _refused(error: Forbidden, config: Json) -> ConfigError | TransientError:
     """What a 403 means: a permission that is missing, or a quota that is used up for now."""
     said = f"BigQuery project {config['project_id']}: {one_line(error)}"
-    if any(str(detail.get("reason", "")).endswith("Exceeded") for detail in error.errors):
+    if _is_of_the_moment(error):
         return TransientError(f"{said}: sync again later")
     return ConfigError(
         f"{said}: grant the connection's account that right (dataset {config['dataset_id']}), or name another account"
@@ -253,4 +253,10 @@ class Landings:
 
 def _is_of_the_request(error: GoogleAPIError) -> bool:
     """Whether asking again would be answered the same."""
-    return isinstance(error, ClientError) and not isinstance(error, TooManyRequests)
+    return isinstance(error, ClientError) and not _is_of_the_moment(error)
+
+
+def _is_of_the_moment(error: ClientError) -> bool:
+    """Whether a quota is used up for now, for which BigQuery has two statuses."""
+    reasons = (str(detail.get("reason", "")) for detail in error.errors)
+    return isinstance(error, TooManyRequests) or any(reason.endswith("Exceeded") for reason in reasons)
