@@ -18,8 +18,6 @@ from stack.settings import Settings
 # Started in this order, stopped in the other.
 SERVICES = {"postgres": postgres, "bigquery-emulator": emulator, "airbyte-server": airbyte, "airflow": airflow}
 PATIENCE_SECONDS = 180
-# In a folder that held nothing before the stack used it, and may be deleted whole.
-OWN = ".marketplace-elt"
 
 
 def services(current: Settings) -> dict[str, Any]:
@@ -34,7 +32,6 @@ def services(current: Settings) -> dict[str, Any]:
 
 def up(current: Settings) -> None:
     """Start everything and wait until it is healthy."""
-    claim(current)
     demo.start_stack(current, services(current))
     for line in summary.addresses(current):
         print(line)
@@ -59,13 +56,6 @@ def status(current: Settings) -> None:
         print("\n".join(part(current)))
 
 
-def claim(current: Settings) -> None:
-    """Make LOCAL_DIR and mark it as the stack's own, unless there is something in it already."""
-    current.local_dir.mkdir(parents=True, exist_ok=True)
-    if not any(current.local_dir.iterdir()):
-        (current.local_dir / OWN).touch()
-
-
 def clean_data(current: Settings) -> None:
     """Stop the stack and delete all its data. Raises StackError where LOCAL_DIR held something else before."""
     down(current)
@@ -74,7 +64,7 @@ def clean_data(current: Settings) -> None:
     if not folder.exists():
         print(f"nothing to delete: there is no {folder}")
         return
-    if folder != settings.ROOT / ".local" and not (folder / OWN).exists():
+    if folder != settings.ROOT / ".local" and not (folder / demo.OWN).exists():
         raise StackError(
             f"{folder} held something before the stack used it and is not deleted: delete by hand what goes"
         )
@@ -126,7 +116,6 @@ def main() -> int:
     try:
         current = settings.load()
         if arguments.command == "demo":
-            claim(current)
             return demo.run(current, arguments, {} if arguments.no_start else services(current))
         plain[arguments.command](current)
     except (StackError, ValueError, subprocess.SubprocessError) as error:

@@ -51,6 +51,12 @@ def _folder(current: Settings, target: str) -> Path:
     return current.local_dir / ("dbt" if target == "bigquery" else f"dbt-{target}")
 
 
+def _manifest(current: Settings, target: str) -> dict[str, Any]:
+    """What dbt knew of the project at its last invocation for the target."""
+    found: dict[str, Any] = json.loads((_folder(current, target) / "target" / "manifest.json").read_text())
+    return found
+
+
 def outcome(results: list[Any]) -> dict[str, Any]:
     """Count dbt's results. `rows` are the rows that the adapter reports as written, where it does."""
     tests = [r for r in results if r.node.resource_type in ("test", "unit_test")]
@@ -107,7 +113,7 @@ def drop_what_no_model_makes(current: Settings) -> None:
     """Drop the tables of `marts_next` that no model makes any more: they would be published for ever as they are."""
     from stack import bigquery
 
-    manifest = json.loads((_folder(current, "bigquery") / "target" / "manifest.json").read_text())
+    manifest = _manifest(current, "bigquery")
     made = {node["alias"] for node in manifest["nodes"].values() if node["schema"] == settings.MARTS_NEXT}
     bq = bigquery.client(current)
     for table in bq.list_tables(settings.MARTS_NEXT, retry=bigquery.RETRY):
@@ -156,7 +162,7 @@ def _conclude(current: Settings, answer: dbtRunnerResult, step: str, target: str
 
 def _lineage(current: Settings, results: list[Any], step: str, target: str) -> Iterator[lineage.Step]:
     """What each model, seed and snapshot was made of; and all tests of the step, as one."""
-    manifest = json.loads((_folder(current, target) / "target" / "manifest.json").read_text())
+    manifest = _manifest(current, target)
     nodes = manifest["nodes"] | manifest["sources"]
 
     def tables(ids: Sequence[str]) -> list[lineage.Table]:

@@ -23,6 +23,8 @@ from stack.processes import StackError
 from stack.settings import ROOT, Settings
 
 ENGINES = ("auto", "dbt", "spark")
+# In a folder that held nothing before the stack used it, and may be deleted whole.
+OWN = ".marketplace-elt"
 # Of the runs that a demo began.
 RUN_PREFIX = "demo__"
 # What was measured: disk_needed.
@@ -52,7 +54,7 @@ def run(settings: Settings, arguments: argparse.Namespace, services: dict[str, A
         raise StackError("SOURCE_SQL fills the local Postgres, SOURCE_DSN uses one of yours: give only one of them")
     if arguments.source_sql and not any(arguments.source_sql.glob("*.sql")):
         raise StackError(f"SOURCE_SQL={arguments.source_sql}: no *.sql file there")
-    settings.local_dir.mkdir(parents=True, exist_ok=True)
+    claim(settings)
     _require_disk(settings, scale)
     timer = Timer()
     with _only_one(settings):
@@ -131,9 +133,17 @@ def _only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
+def claim(settings: Settings) -> None:
+    """Make LOCAL_DIR and mark it as the stack's own, unless there is something in it already."""
+    settings.local_dir.mkdir(parents=True, exist_ok=True)
+    if not any(settings.local_dir.iterdir()):
+        (settings.local_dir / OWN).touch()
+
+
 def start_stack(settings: Settings, services: dict[str, Any]) -> None:
     """Start the services and print the seconds of each. Airflow needs the Airbyte server's credentials, the rest is independent."""
     print("starting the stack", flush=True)
+    claim(settings)
     timer = Timer()
     for future in [future for future, _ in _start(settings, services, timer)]:
         future.result()

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -137,16 +138,23 @@ def test_what_cannot_be_is_refused_with_a_reason(connection: str, api: httpx.Cli
     assert api.delete(f"/sources/{known['sourceId']}").status_code == 409
 
 
-def test_a_second_sync_waits_for_nobody_and_a_cancelled_one_leaves_nothing(
-    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
-) -> None:
-    with psycopg.connect(airbyte_server.admin_dsn) as lock:
+@contextmanager
+def waiting_sync(api: httpx.Client, settings: Settings, connection: str, after: str) -> Iterator[int]:
+    """The job of a sync whose log has said `after`, and which waits for a lock on the event log until the end of the block."""
+    with psycopg.connect(settings.admin_dsn) as lock:
         lock.execute("lock table event_log in access exclusive mode")
         job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
         deadline = time.monotonic() + 300
-        while "seller_tier_history: 200 rows committed" not in api.get(f"/jobs/{job}/log").text:
+        while after not in api.get(f"/jobs/{job}/log").text:
             assert time.monotonic() < deadline
             time.sleep(0.2)
+        yield job
+
+
+def test_a_second_sync_waits_for_nobody_and_a_cancelled_one_leaves_nothing(
+    connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
+) -> None:
+    with waiting_sync(api, airbyte_server, connection, after="seller_tier_history: 200 rows committed") as job:
         second = api.post("/jobs", json={"connectionId": connection})
         assert second.status_code == 409
         assert "already running" in second.json()["detail"]
@@ -170,13 +178,7 @@ def test_a_second_sync_waits_for_nobody_and_a_cancelled_one_leaves_nothing(
 def test_a_deleted_connections_sync_is_cancelled(
     connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
 ) -> None:
-    with psycopg.connect(airbyte_server.admin_dsn) as lock:
-        lock.execute("lock table event_log in access exclusive mode")
-        job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
-        deadline = time.monotonic() + 300
-        while "users: 100 rows committed" not in api.get(f"/jobs/{job}/log").text:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    with waiting_sync(api, airbyte_server, connection, after="users: 100 rows committed") as job:
         group = _group(job)
         assert api.delete(f"/connections/{connection}").status_code == 200
         assert not any(process.is_running() and process.status() != "zombie" for process in group)
@@ -195,13 +197,7 @@ def _group(job: int) -> list[psutil.Process]:
 def test_a_killed_server_forgets_nothing_and_its_job_is_failed(
     connection: str, marketplace: Settings, api: httpx.Client, airbyte_server: Settings
 ) -> None:
-    with psycopg.connect(airbyte_server.admin_dsn) as lock:
-        lock.execute("lock table event_log in access exclusive mode")
-        job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
-        deadline = time.monotonic() + 300
-        while "payments: 600 rows committed" not in api.get(f"/jobs/{job}/log").text:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    with waiting_sync(api, airbyte_server, connection, after="payments: 600 rows committed") as job:
         running = server.process(airbyte_server).running()
         assert running is not None
         for process in [*_group(job), running]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stack import __main__ as commands
-from stack import audit, bigquery, dbt, postgres
+from stack import audit, bigquery, dbt, demo, postgres
 from stack.processes import StackError, free_port
 from stack.settings import ROOT, Settings
 
@@ -44,7 +44,7 @@ def test_only_a_folder_that_the_stack_made_is_deleted(settings: Settings, tmp_pa
     theirs.local_dir.mkdir()
     (theirs.local_dir / "thesis.tex").touch()
     for current in (theirs, ours):
-        commands.claim(current)
+        demo.claim(current)
         (current.local_dir / "run").mkdir()
     with pytest.raises(StackError, match="held something before the stack used it"):
         commands.clean_data(theirs)

@@ -19,7 +19,7 @@ from marketplace.engine_choice import (
     Price,
     choose_engine,
 )
-from marketplace.fall_back import FOLLOWING, CannotGoOn, Verdict, what_follows
+from marketplace.fall_back import FOLLOWING, VERDICT, CannotGoOn, Verdict, what_follows
 from stack import airflow, ledger, volume
 from stack.settings import Settings
 
@@ -100,7 +100,7 @@ def follow_up(settings: Settings, ti: Any, decision: dict[str, Any] | None, is_a
     engine = decision["engine"]
     step = f"heavy_{engine}"
     state = ti.get_task_states(dag_id=ti.dag_id, task_ids=[step], run_ids=[ti.run_id])[ti.run_id].get(step)
-    said = ti.xcom_pull(task_ids=step, key="verdict")
+    said = ti.xcom_pull(task_ids=step, key=VERDICT)
     following, reason = what_follows(engine, state, Verdict(**said) if said else None, is_allowed)
     ti.xcom_push(key="reason", value=reason)
     # A branch's return value is not among its XComs.

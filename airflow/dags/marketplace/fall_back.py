@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from marketplace.engine_choice import other
 
-# The XCom by which `fall_back` says which task it goes on with.
-FOLLOWING = "following"
+# The XComs by which a heavy step says why it failed (a `Verdict`), and `fall_back` which task it goes on with.
+VERDICT, FOLLOWING = "verdict", "following"
 
 
 @dataclass(frozen=True)

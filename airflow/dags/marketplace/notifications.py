@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from marketplace import alerts
 from marketplace.engine_choice import ENGINE_FAILED
-from marketplace.fall_back import FOLLOWING, CannotGoOn
+from marketplace.fall_back import FOLLOWING, VERDICT, CannotGoOn
 from stack import ledger, settings
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class FailureNotifier(BaseNotifier):
         """Record and alert."""
         error, ti = context.get("exception"), context["ti"]
         # Of a step that could not say anything, `fall_back` takes the same.
-        died_silently = ti.task_id in ledger.HEAVY_STEPS and not ti.xcom_pull(task_ids=ti.task_id, key="verdict")
+        died_silently = ti.task_id in ledger.HEAVY_STEPS and not ti.xcom_pull(task_ids=ti.task_id, key=VERDICT)
         _record(context, ENGINE_FAILED if isinstance(error, EngineFailed) or died_silently else "failed")
         if isinstance(getattr(error, "__cause__", None), CannotGoOn):
             # What it could not go on from has alerted.

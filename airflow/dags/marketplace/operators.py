@@ -14,6 +14,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, Param, TriggerRule, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
+from marketplace.fall_back import VERDICT
 from marketplace.notifications import EngineFailed, FailureNotifier, as_dict, record_success
 from stack import lineage
 from stack.airflow import DAG_ID
@@ -40,7 +41,6 @@ DEFAULT_ARGS = {
     "on_success_callback": record_success,
     "on_failure_callback": FailureNotifier(),
 }
-VERDICT = "verdict"
 
 
 class Listening(SubprocessHook):
