@@ -12,10 +12,16 @@ from typing import Any
 from local_bigquery.catalog import row_access
 from local_bigquery.jobs import merge
 from local_bigquery.models import JobStatistics2
+from local_bigquery.sql.rules import json
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
 
-taken_apart = merge.run
+_taken_apart = merge.run
+
+
+def taken_apart(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:
+    """The emulator's own function. It writes parts of the statement as text, in which it does not know a named argument of PARSE_JSON again."""
+    return _taken_apart(cur, tree.transform(json.wide_number_mode, context), context)
 
 
 def run(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import sys
 import time
@@ -181,10 +182,20 @@ class RecordRun:
         return lines if block.count(b"\n" + self._prefix) == lines - 1 else 0
 
 
-def blocks(stream: Any, size: int = 1 << 20) -> Iterator[bytes]:
-    """What a buffered binary stream holds, cut at the ends of lines. A last line without an end was cut off with its writer, and is no message."""
+def blocks(stream: Any, size: int = 1 << 20, idle: float | None = None) -> Iterator[bytes]:
+    """What a buffered binary stream holds, cut at the ends of lines. A last line without an end was cut off with its writer, and is no message.
+
+    With `idle` an empty block comes each time that nothing came for so many seconds; the stream must be a pipe, a socket or a file then.
+    """
     rest: list[bytes] = []
-    while chunk := stream.read1(size):
+    while True:
+        # So large a read leaves nothing in the stream's own buffer, which select does not see.
+        if idle is not None and not select.select([stream], [], [], idle)[0]:
+            yield b""
+            continue
+        chunk = stream.read1(size)
+        if not chunk:
+            return
         end = chunk.rfind(b"\n") + 1
         if end:
             yield b"".join((*rest, chunk[:end]))

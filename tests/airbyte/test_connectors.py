@@ -116,10 +116,30 @@ def test_each_mode_lands_changes_once(db: psycopg.Connection[Any], connection: C
     assert [row["id"] for row in landed(emulator, "journal")] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
-def test_many_changed_rows_are_parsed_beside_the_table_and_land_exactly(
+def test_streams_with_few_rows_share_a_load_job_and_one_that_cannot_be_converted_fails_alone(
     db: psycopg.Connection[Any], connection: Connection, emulator: Settings
 ) -> None:
-    """From MANY_ROWS on a MERGE reads rows that were parsed before it."""
+    db.execute("insert into things (id, quantity) values (gen_random_uuid(), 1)")
+    db.execute("insert into tree (name) values ('a'), ('b')")
+    db.execute("insert into journal (entry) values ('{}')")
+    lines, _ = connection.read()
+    bq = bigquery.client(emulator)
+    since = datetime.datetime.now(UTC)
+    said, status = connection.write(lines.replace(b'"name":"b"', b'"name":b'))
+    assert status == 1
+    assert [m["trace"]["error"]["stream_descriptor"]["name"] for m in said if m["type"] == "TRACE"][:1] == ["tree"]
+    assert connection.state.keys() == {"things", "journal"}
+    assert [row["quantity"] for row in landed(emulator, "things")] == [1]
+    assert [row["entry"] for row in landed(emulator, "journal")] == [{}]
+    assert connection.sync() == 2
+    loads = [job for job in bq.list_jobs(min_creation_time=since) if job.job_type == "load"]
+    assert len(loads) == 2, "one a sync"
+    assert {table.table_id for table in bq.list_tables("landing")} == MODES.keys()
+
+
+def test_many_changed_rows_with_json_land_exactly(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
     rows = MANY_ROWS + 1
     db.execute(
         "insert into things (id, quantity, attributes) select gen_random_uuid(), i, jsonb_build_object('n', i) "

@@ -26,6 +26,8 @@ SOURCES = (
 INTO, BY_ID = "merge into raw.a as t using {} as s on", "t.id = s.id"
 INSERT = "when not matched then insert (id, v, j) values (s.id, s.v, parse_json(s.j))"
 UPDATE = "when matched then update set v = s.v, j = parse_json(s.j)"
+# The emulator's own function fails on it; there is nothing here to round.
+MODE = ", wide_number_mode => 'round'"
 MERGES = {
     "update and insert": f"{INTO.format('raw.b')} {BY_ID} {UPDATE} {INSERT}",
     "a question as the source": f"{INTO.format('(select * from `p.raw.b` where id > 4)')} {BY_ID} {UPDATE} {INSERT}",
@@ -44,6 +46,10 @@ MERGES = {
     "a key twice": f"{INTO.format('raw.doubled')} {BY_ID} {UPDATE} {INSERT}",
     "a new key twice": f"{INTO.format('raw.doubled_new')} {BY_ID} {UPDATE} {INSERT}",
     "two matches of a key": f"{INTO.format('(select 4 as id, v, j from raw.b)')} {BY_ID} {UPDATE} {INSERT}",
+    "a named argument": f"{INTO.format('raw.b')} {BY_ID} {UPDATE} {INSERT}".replace("(s.j)", f"(s.j{MODE})"),
+    "a named argument and a key twice": f"{INTO.format('raw.doubled')} {BY_ID} {UPDATE} {INSERT}".replace(
+        "(s.j)", f"(s.j{MODE})"
+    ),
     "an error": f"{INTO.format('raw.b')} {BY_ID} when matched then update set v = cast(error('no') as string)",
     "no such column": f"{INTO.format('raw.b')} {BY_ID} when matched then update set nothing = s.v",
 }
@@ -69,11 +75,11 @@ def outcome(text):
 for statement in SOURCES:
     execute(statement)
 own, apart = merge.run, []
-emulator_merge.taken_apart = lambda *arguments: apart.append(1) or own(*arguments)
+emulator_merge._taken_apart = lambda *arguments: apart.append(1) or own(*arguments)
 answers = {}
 for name, text in MERGES.items():
     merge.run = own
-    expected = outcome(text)
+    expected = outcome(text.replace(MODE, ""))
     merge.run = emulator_merge.run
     apart.clear()
     answers[name] = {"expected": expected, "found": outcome(text), "taken_apart": bool(apart)}

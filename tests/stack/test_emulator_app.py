@@ -14,6 +14,7 @@ from stack.settings import ROOT
 WHOLE = {
     "update and insert",
     "a question as the source",
+    "a named argument",
     "other names",
     "no names",
     "overwrite",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ AIRBYTE_COLUMNS = {
     "_airbyte_meta": "JSON",
     "_airbyte_generation_id": "INT64",
 }
+# BigQuery loads no JSON from Parquet: such columns are text until the last statement.
+STAGED_TYPES = {"JSON": "STRING"}
+# In a staging table that streams share: the place of the row's stream among them.
+STREAM = "_stream"
 # The deletion sweep's mark (airbyte/deletion_sweep.py): no source column, and no part of a record.
 DELETED_AT = "_deleted_at"
 
@@ -91,6 +96,22 @@ def columns(stream: str, properties: Mapping[str, Json]) -> list[Column]:
             raise ConfigError(f"stream {stream}: {name!r} cannot be a column name here: rename it at the source")
         found.append(Column(name, bigquery_type(schema)))
     return found
+
+
+def staged(types: Mapping[str, str], place: int | None) -> dict[str, str]:
+    """{column: its name in the staging table}. `place` is the stream's among those that share the table, None in one of its own.
+
+    In a shared one the streams' columns of a type share theirs (`_airbyte_string_1`, …): a load costs by the column, also where all is null.
+    """
+    counts: Counter[str] = Counter()
+    names = {}
+    for name, kind in types.items():
+        names[name] = name
+        if place is not None and name not in AIRBYTE_COLUMNS:
+            shared = STAGED_TYPES.get(kind, kind)
+            counts[shared] += 1
+            names[name] = f"_airbyte_{shared.lower()}_{counts[shared]}"
+    return names
 
 
 def bigquery_type(schema: Json) -> str:

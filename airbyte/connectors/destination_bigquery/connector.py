@@ -20,8 +20,9 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers
-from airbyte.connectors.destination_bigquery.landing import JOB_SECONDS, Landing
+from airbyte.connectors.destination_bigquery.landing import Landing
 from airbyte.connectors.destination_bigquery.spec import SPEC
+from airbyte.connectors.destination_bigquery.staging import JOB_SECONDS, LINGER_SECONDS, Batch
 from airbyte.connectors.protocol import (
     ConfigError,
     ConfiguredStream,
@@ -36,6 +37,9 @@ from airbyte.connectors.protocol import (
 )
 from stack.bigquery import RETRY, connect, create_dataset
 from stack.settings import load
+
+# Streams that are committed at once: a commit is mostly waiting for BigQuery.
+COMMITTERS = 2
 
 
 class DestinationBigQuery:
@@ -68,9 +72,9 @@ class DestinationBigQuery:
             create_dataset(client, config["dataset_id"], config["dataset_location"])
             for name in leftovers.clear(client, config["dataset_id"], {s.name for s in streams}):
                 output.log(f"dropped {name}, which a sync that was killed left behind")
-            landings = Landings(streams, output)
+            landings = Landings(client, config["dataset_id"], streams, Path(folder), output)
             try:
-                landings.open(client, config["dataset_id"], Path(folder))
+                landings.open()
                 landings.land(messages)
             finally:
                 landings.close()
@@ -129,8 +133,13 @@ def _client(config: Json) -> bigquery.Client:
 class Landings:
     """The streams of one sync. One that cannot land is given up with its reason; the others go on."""
 
-    def __init__(self, streams: list[ConfiguredStream], output: Output) -> None:
-        """Messages go to `output`."""
+    def __init__(
+        self, client: bigquery.Client, dataset: str, streams: list[ConfiguredStream], folder: Path, output: Output
+    ) -> None:
+        """Messages go to `output`, files to `folder`."""
+        self._client = client
+        self._dataset = dataset
+        self._folder = folder
         self._streams = {stream.name: stream for stream in streams}
         self._output = output
         self._landings: dict[str, Landing] = {}
@@ -138,15 +147,16 @@ class Landings:
         # Streams whose source has said itself that they are not complete.
         self._incomplete: set[str] = set()
         self._converter = ThreadPoolExecutor(1, "convert")
-        # One stream after another, in the source's order, while the next ones are read.
-        self._committer = ThreadPoolExecutor(1, "commit")
+        # In the source's order, while the next streams are read.
+        self._committer = ThreadPoolExecutor(COMMITTERS, "commit")
         self._commits: deque[Future[None]] = deque()
+        self._batch: Batch | None = None
 
-    def open(self, client: bigquery.Client, dataset: str, folder: Path) -> None:
+    def open(self) -> None:
         """Make each stream's way; a stream whose columns or modes cannot be landed fails here."""
         for name, stream in self._streams.items():
             try:
-                self._landings[name] = Landing(client, dataset, stream, folder, self._converter)
+                self._landings[name] = Landing(self._client, self._dataset, stream, self._folder, self._converter)
             except ConfigError as error:
                 self._fail(name, error)
 
@@ -164,7 +174,9 @@ class Landings:
     def land(self, messages: IO[bytes]) -> None:
         """Land the messages to their end. Raises ReportedError when a stream failed, TransientError when the source ended too early."""
         run = RecordRun()
-        for block in blocks(messages):
+        for block in blocks(messages, idle=LINGER_SECONDS / 4):
+            if self._batch is not None and self._batch.is_due:
+                self._load_batch()
             if self._commits and self._commits[0].done():
                 self._commits.popleft().result()
             if lines := run.lines_in(block):
@@ -178,6 +190,7 @@ class Landings:
                         continue
                     run.begin(message["record"], line)
                 self._add(run.stream, line, 1)
+        self._load_batch()
         for commit in self._commits:
             commit.result()
         ended = self._failed | self._incomplete
@@ -197,8 +210,12 @@ class Landings:
 
     def _add(self, name: str, lines: bytes, number: int) -> None:
         if self._known(name):
+            landing = self._landings[name]
             with self._failing_alone(name):
-                self._landings[name].add(lines, number)
+                landing.add(lines, number)
+            if landing.is_large:
+                # It takes its time; nothing waits for it.
+                self._load_batch()
 
     def _read(self, message: Json, line: bytes) -> None:
         if message["type"] == "STATE":
@@ -214,10 +231,25 @@ class Landings:
             self._incomplete.add(name)
         if status != "COMPLETE" or not self._known(name):
             return
+        landing = self._landings[name]
+        if landing.rows and not landing.is_large:
+            self._batch = self._batch or Batch(self._client, self._dataset, self._folder, self._converter)
+            self._batch.add(landing)
+            return
         with self._failing_alone(name):
-            self._landings[name].finish()
+            landing.finish()
         if self._known(name):
-            self._commits.append(self._committer.submit(self._commit, name))
+            self._commit_later(name)
+
+    def _load_batch(self) -> None:
+        """Load the small streams that are complete, and commit them then."""
+        if self._batch is not None:
+            batch, self._batch = self._batch, None
+            for landing in batch.load():
+                self._commit_later(landing.stream.name)
+
+    def _commit_later(self, name: str) -> None:
+        self._commits.append(self._committer.submit(self._commit, name))
 
     def _commit(self, name: str) -> None:
         """Runs beside the reading of the next streams; what it writes is whole lines."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from airbyte.connectors.destination_bigquery.columns import Column
+from airbyte.connectors.destination_bigquery.columns import STREAM, Column, staged
 from airbyte.connectors.destination_bigquery.statements import clean_meta
 from airbyte.connectors.protocol import APPEND, ConfiguredStream
 
@@ -30,27 +30,43 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def convert(
-    engine: duckdb.DuckDBPyConnection, lines: Path, target: Path, stream: ConfiguredStream, columns: Sequence[Column]
+    engine: duckdb.DuckDBPyConnection,
+    lines: Path,
+    target: Path,
+    stream: ConfiguredStream,
+    columns: Sequence[Column],
+    place: int | None = None,
 ) -> None:
-    """Write the Parquet file `target` from a file of RECORD lines of one stream.
+    """Write the Parquet file `target` from a file of RECORD lines of one stream, for a staging table in which the stream has the `place` (`staged`).
 
     A value that its column's type cannot hold becomes null and is named in `_airbyte_meta.changes`, as in Airbyte's typed tables; what the source has
     made null stands there too. JSON columns are text.
     """
     # Names are identifiers (columns.columns checked them); values never become part of the statement.
     wanted = ", ".join(f'"{c.name}" {"json" if c.type == "JSON" else "varchar"}' for c in columns)
-    select = [f'{c.cast(_value(c))} as "{c.name}"' for c in columns]
+    names = staged({c.name: c.type for c in columns}, place)
+    select = [f'{c.cast(_value(c))} as "{names[c.name]}"' for c in columns]
     select += [
         f"{_raw_id(stream, columns)} as _airbyte_raw_id",
         "make_timestamptz(record.emitted_at * 1000) as _airbyte_extracted_at",
         f"{_meta(stream, columns)} as _airbyte_meta",
         f"{stream.generation_id}::bigint as _airbyte_generation_id",
     ]
+    if place is not None:
+        select.append(f"{place}::bigint as {STREAM}")
     engine.execute(
         f"copy (select {', '.join(select)} from read_json('{_quoted(lines)}', format = 'newline_delimited', "
         f"columns = {{'record': 'struct(data struct({wanted}), meta struct(changes json), emitted_at bigint)'}}, "
         f"maximum_object_size = {MAXIMUM_RECORD_BYTES})) "
         f"to '{_quoted(target)}' (format parquet, compression lz4_raw)"
+    )
+
+
+def unite(engine: duckdb.DuckDBPyConnection, files: Sequence[Path], target: Path) -> None:
+    """Write the Parquet file `target` with the rows of all `files` and the columns of each; those that a file has not are null in its rows."""
+    names = ", ".join(f"'{_quoted(file)}'" for file in files)
+    engine.execute(
+        f"copy (from read_parquet([{names}], union_by_name = true)) to '{_quoted(target)}' (format parquet, compression lz4_raw)"
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airbyte.connectors.destination_bigquery.columns import DELETED_AT
+from airbyte.connectors.destination_bigquery.columns import DELETED_AT, STREAM, staged
 from airbyte.connectors.protocol import APPEND_DEDUP, FULL_REFRESH, OVERWRITE, SUSPICIOUS_NUMBER, ConfiguredStream
 
 
@@ -19,9 +19,9 @@ class Statement:
         types: {column: BigQuery type} of the staged rows, Airbyte's own columns included; JSON is staged as text.
         staging, target: `project.dataset.table`.
         present: {column: BigQuery type} of the target, the staged ones included, without others of Airbyte's own.
+        place: the stream's place in a staging table that it shares; None in one of its own.
         is_empty: the target has no row, so that nothing needs to be compared.
         is_unique: every key is staged once (`repeated_keys`), so that no version of it needs to be chosen.
-        is_parsed: the staged rows have the target's types already, JSON too (`parse_into`).
     """
 
     stream: ConfiguredStream
@@ -29,23 +29,9 @@ class Statement:
     staging: str
     target: str
     present: Mapping[str, str]
+    place: int | None = None
     is_empty: bool = False
     is_unique: bool = False
-    is_parsed: bool = False
-
-    @property
-    def is_merge(self) -> bool:
-        """Whether the statement is a MERGE."""
-        mode = self.stream.destination_sync_mode
-        return mode == OVERWRITE or (mode == APPEND_DEDUP and not self.is_empty)
-
-    def parse_into(self, table: str) -> str:
-        """The statement that fills an empty `table` of the target's types with the staged rows.
-
-        The emulator knows no named argument in a MERGE, so that JSON is parsed the slow way there (`parsed`): 120,000 rows with an object each are
-        merged in 5.5 s with this step before, in 16 s without.
-        """
-        return f"insert into `{table}` ({self._names}) {self._rows}"
 
     def text(self) -> str:
         """The statement.
@@ -64,8 +50,8 @@ class Statement:
 
     def repeated_keys(self) -> str:
         """The question how many staged rows are not the only one of their key, as `n`: narrow, where choosing the newest sorts whole rows."""
-        key = self._key if len(self.stream.primary_key) == 1 else f"to_json_string(struct({self._key}))"
-        return f"select count(*) - count(distinct {key}) as n from `{self.staging}`"
+        key = self._staged_key if len(self.stream.primary_key) == 1 else f"to_json_string(struct({self._staged_key}))"
+        return f"select count(*) - count(distinct {key}) as n from {self._staged_rows}"
 
     @property
     def _names(self) -> str:
@@ -73,34 +59,40 @@ class Statement:
 
     @property
     def _rows(self) -> str:
-        """The staged rows in the target's types, for an INSERT."""
-        return self._rows_by(parsed)
-
-    @property
-    def _merged_rows(self) -> str:
-        """The same for a MERGE, in which the emulator knows no named argument."""
-        return self._rows_by("parse_json({})".format)
-
-    def _rows_by(self, parse: Callable[[str], str]) -> str:
-        if self.is_parsed:
-            return f"select {self._names} from `{self.staging}`"
-        values = {name: parse(f"`{name}`") if kind == "JSON" else f"`{name}`" for name, kind in self.types.items()}
+        """The staged rows in the target's types."""
+        values = {
+            name: parsed(self._staged(name)) if kind == "JSON" else self._staged(name)
+            for name, kind in self.types.items()
+        }
         # Nearly every row has the same; parsing it anew for each would cost more than most columns.
         clean = clean_meta(self.stream)
         values["_airbyte_meta"] = f"if(`_airbyte_meta` = '{clean}', json '{clean}', parse_json(`_airbyte_meta`))"
-        return f"select {', '.join(f'{value} as `{name}`' for name, value in values.items())} from `{self.staging}`"
+        return f"select {', '.join(f'{value} as `{name}`' for name, value in values.items())} from {self._staged_rows}"
+
+    @property
+    def _staged_rows(self) -> str:
+        """What follows FROM: the stream's rows of the staging table. Ends with a condition."""
+        return f"`{self.staging}` where {'true' if self.place is None else f'`{STREAM}` = {self.place}'}"
+
+    @property
+    def _staged_key(self) -> str:
+        return ", ".join(map(self._staged, self.stream.primary_key))
+
+    def _staged(self, name: str) -> str:
+        """The column of the staging table."""
+        return f"`{staged(self.types, self.place)[name]}`"
 
     @property
     def _key(self) -> str:
         return ", ".join(f"`{name}`" for name in self.stream.primary_key)
 
-    def _newest_of(self, rows: str) -> str:
-        return f"{rows} qualify row_number() over (partition by {self._key} order by _airbyte_extracted_at desc) = 1"
+    def _newest_of(self, rows: str, key: str) -> str:
+        return f"{rows} qualify row_number() over (partition by {key} order by _airbyte_extracted_at desc) = 1"
 
     def _overwrite(self) -> str:
         inserted = ", ".join(f"s.`{name}`" for name in self.types)
         return (
-            f"merge into `{self.target}` as t using ({self._merged_rows}) as s on false when not matched by source then delete "
+            f"merge into `{self.target}` as t using ({self._rows}) as s on false when not matched by source then delete "
             f"when not matched then insert ({self._names}) values ({inserted})"
         )
 
@@ -112,8 +104,7 @@ class Statement:
         assignments = ", ".join(f"`{name}` = {value}" for name, value in assigned.items())
         inserted = ", ".join(f"s.`{name}`" for name in self.types)
         # A source may send a key more than once; the last version wins.
-        rows = self._rows if self.is_empty else self._merged_rows
-        newest = rows if self.is_unique else self._newest_of(f"{rows} where true")
+        newest = self._rows if self.is_unique else self._newest_of(self._rows, self._staged_key)
         if self.is_empty:
             return f"insert into `{self.target}` ({self._names}) {newest}"
         return (
@@ -123,12 +114,13 @@ class Statement:
 
     def _append_changes(self) -> str:
         """Rows that differ from the newest landed version of their key: a row sent again is not, one that changed back is."""
-        live = "true"
+        live, first = "true", self.stream.primary_key[0]
         if DELETED_AT in self.present:
             live = f"(`{DELETED_AT}` is null or _airbyte_extracted_at > `{DELETED_AT}`)"
         landed = self._newest_of(
             f"select {self._key}, _airbyte_raw_id, {live} as is_live from `{self.target}` "
-            f"where {self._first} in (select {self._first} from `{self.staging}`)"
+            f"where `{first}` in (select {self._staged(first)} from {self._staged_rows})",
+            self._key,
         )
         same = " and ".join(f"t.`{name}` = s.`{name}`" for name in self.stream.primary_key)
         values = ", ".join(f"s.`{name}`" for name in self.types)
@@ -136,10 +128,6 @@ class Statement:
             f"insert into `{self.target}` ({self._names}) select {values} from ({self._rows}) as s left join ({landed}) as t "
             f"on {same} and t._airbyte_raw_id = s._airbyte_raw_id and t.is_live where t._airbyte_raw_id is null"
         )
-
-    @property
-    def _first(self) -> str:
-        return f"`{self.stream.primary_key[0]}`"
 
 
 def parsed(text: str) -> str:

@@ -1,0 +1,157 @@
+"""The temporary table beside the targets: load jobs fill it, one statement a stream reads it, and it goes.
+
+A stream with many rows has one of its own. Streams with few share one (Batch): a table to make, a load job to wait for and a table to drop cost the same for
+three rows as for a million, in the emulator a tenth of a second each, in BigQuery seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+from google.api_core.exceptions import GoogleAPIError
+from google.api_core.retry import Retry
+from google.cloud import bigquery
+
+from airbyte.connectors.destination_bigquery import leftovers, parquet
+from airbyte.connectors.destination_bigquery.columns import STAGED_TYPES, STREAM, staged
+from airbyte.connectors.protocol import ConfiguredStream
+from stack.bigquery import RETRY
+
+if TYPE_CHECKING:
+    from airbyte.connectors.destination_bigquery.landing import Landing
+
+# A complete stream waits so long for others to share a staging table with, and until there is so much.
+LINGER_SECONDS = 2.0
+BATCH_BYTES = 32 << 20
+JOB_SECONDS = 1800.0
+CLOSE_SECONDS = 10.0
+CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
+
+
+class Staging:
+    """A temporary table. It is made by the first load and dropped when the last of its users has let go of it."""
+
+    def __init__(self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, users: int = 1) -> None:
+        """Table and jobs are named after `stream`: its next sync clears away what a killed one leaves (leftovers.py)."""
+        self.name = f"{client.project}.{dataset}.{leftovers.temporary_name(stream.name, stream.sync_id)}"
+        self._client = client
+        self._job_prefix = leftovers.job_prefix(dataset, stream.name)
+        self._users = users
+        self._lock = threading.Lock()
+        self._jobs: list[bigquery.LoadJob] = []
+        self.is_made = False
+        # Done when every load has begun; None when `load` is called by who waits.
+        self.filled: Future[None] | None = None
+
+    def load(self, path: Path, types: Mapping[str, str]) -> None:
+        """Begin to load a Parquet file with columns of these BigQuery types."""
+        schema = [bigquery.SchemaField(name, STAGED_TYPES.get(kind, kind)) for name, kind in types.items()]
+        if not self.is_made:
+            table = bigquery.Table(self.name, schema=schema)
+            table.expires = datetime.datetime.now(datetime.UTC) + leftovers.LIFETIME
+            # Before it is: a cancellation may come between the request and the note of it.
+            self.is_made = True
+            self._client.create_table(table, retry=RETRY)
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.PARQUET,
+            write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+            schema=schema,
+        )
+        with path.open("rb") as file:
+            # By its size the client sends a small file together with the job, in one request.
+            job = self._client.load_table_from_file(
+                file,
+                self.name,
+                size=path.stat().st_size,
+                job_id_prefix=self._job_prefix,
+                job_config=config,
+                timeout=JOB_SECONDS,
+            )
+        self._jobs.append(job)
+
+    def wait(self) -> None:
+        """Wait until everything is loaded. Raises what BigQuery says when that failed, TimeoutError when a job takes longer than JOB_SECONDS."""
+        if self.filled is not None:
+            self.filled.result()
+        for job in self._jobs:
+            job.result(retry=RETRY, timeout=JOB_SECONDS)
+
+    def abort(self) -> None:
+        """End the load jobs that still run."""
+        for job in self._jobs:
+            end(job)
+
+    def let_go(self, retry: Retry = RETRY, timeout: float | None = None) -> None:
+        """To be called by each user once: it needs the table no longer."""
+        with self._lock:
+            self._users -= 1
+            is_last = not self._users
+        if is_last and self.is_made:
+            self._client.delete_table(self.name, not_found_ok=True, retry=retry, timeout=timeout)
+
+
+class Batch:
+    """Complete streams with few rows, for one staging table."""
+
+    def __init__(self, client: bigquery.Client, dataset: str, folder: Path, converter: Executor) -> None:
+        """Files are made in `folder`, by `converter`, which does one thing after the other."""
+        self._client = client
+        self._dataset = dataset
+        self._folder = folder
+        self._converter = converter
+        self._members: list[Landing] = []
+        self._files: list[Future[Path]] = []
+        self._bytes = 0
+        self._began = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it should wait for no other stream."""
+        return self._bytes >= BATCH_BYTES or time.monotonic() - self._began >= LINGER_SECONDS
+
+    def add(self, landing: Landing) -> None:
+        """Begin to convert a stream's lines."""
+        self._bytes += landing.size
+        self._files.append(self._converter.submit(landing.convert, len(self._members)))
+        self._members.append(landing)
+
+    def load(self) -> list[Landing]:
+        """Nothing more is added: begin to load. Returns the streams, which can be committed."""
+        staging = Staging(self._client, self._dataset, self._members[0].stream, users=len(self._members))
+        for place, (landing, file) in enumerate(zip(self._members, self._files, strict=True)):
+            landing.share(staging, place, file)
+        # Only now, when each of them can let go of it.
+        staging.filled = self._converter.submit(self._load, staging)
+        return self._members
+
+    def _load(self, staging: Staging) -> None:
+        """Load what could be converted; a stream whose records could not fails by itself when it is committed."""
+        files: list[Path] = []
+        types = {STREAM: "INT64"}
+        for place, (landing, converted) in enumerate(zip(self._members, self._files, strict=True)):
+            if converted.exception() is None:
+                files.append(converted.result())
+                types |= {shared: landing.types[name] for name, shared in staged(landing.types, place).items()}
+        if files:
+            united = self._folder / f"{uuid.uuid4().hex}.parquet"
+            with parquet.connect() as engine:
+                parquet.unite(engine, files, united)
+            staging.load(united, types)
+            for file in (*files, united):
+                file.unlink()
+
+
+def end(job: bigquery.LoadJob | bigquery.QueryJob) -> None:
+    """Cancel a job that still runs; nothing when it cannot be."""
+    if job.state != "DONE":
+        with contextlib.suppress(GoogleAPIError, requests.RequestException):
+            job.cancel(retry=CLOSE, timeout=CLOSE_SECONDS)
