@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from programs import SOURCE, Connection, configured, destination_config, message
 
 from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
 from airbyte.connectors.protocol import OVERWRITE, ConfiguredStream
+from airbyte.connectors.source_postgres.connector import _received
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -114,6 +115,32 @@ def test_each_mode_lands_changes_once(db: psycopg.Connection[Any], connection: C
     assert changed["_airbyte_extracted_at"] > max(row["_airbyte_extracted_at"] for row in first)
     assert [row["name"] for row in landed(emulator, "tree")] == ["b"]
     assert [row["id"] for row in landed(emulator, "journal")] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 100_000])
+def test_every_line_of_a_copy_is_received_and_the_connection_can_go_on(db: psycopg.Connection[Any], rows: int) -> None:
+    with db.cursor() as cursor, cursor.copy(f"copy (select i from generate_series(1, {rows}) as i) to stdout") as copy:
+        assert [int(line) for line in _received(copy, db.pgconn)] == [*range(1, rows + 1)]
+    assert db.execute("select 1").fetchone() == (1,)
+
+
+def test_a_copy_that_fails_in_its_middle_or_whose_server_goes_raises(
+    db: psycopg.Connection[Any], postgres: Settings
+) -> None:
+    def lines(connection: psycopg.Connection[Any], query: LiteralString) -> Iterator[bytes]:
+        with connection.cursor() as cursor, cursor.copy(query) as copy:
+            yield from _received(copy, connection.pgconn)
+
+    failing = lines(db, "copy (select 1 / (9000 - i) from generate_series(1, 10000) as i) to stdout")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        assert len(list(failing)) < 9000
+    assert db.execute("select 1").fetchone() == (1,)
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as other:
+        going = lines(other, "copy (select i, repeat('x', 1000) from generate_series(1, 100000) as i) to stdout")
+        next(going)
+        db.execute("select pg_terminate_backend(%s)", [other.info.backend_pid])
+        with pytest.raises(psycopg.OperationalError):
+            list(going)
 
 
 def test_streams_with_few_rows_share_a_load_job_and_one_that_cannot_be_converted_fails_alone(

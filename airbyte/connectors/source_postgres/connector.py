@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import psycopg
 from psycopg import sql
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
 
 from airbyte.connectors.protocol import (
     INCREMENTAL,
@@ -150,8 +153,8 @@ def _emit(
         output.raw(start + b"".join(lines)[:-1].replace(b"\n", between) + end)
 
     with connection.cursor() as cursor, cursor.copy(query) as copy:
-        for line in copy:
-            lines.append(bytes(line))
+        for line in _received(copy, connection.pgconn):
+            lines.append(line)
             size += len(line)
             if size >= WRITE_BYTES:
                 records += len(lines)
@@ -166,3 +169,23 @@ def _emit(
         write()
     output.flush()
     return records
+
+
+def _received(copy: psycopg.Copy, pgconn: PGconn) -> Iterator[bytes]:
+    """The lines of a COPY.
+
+    psycopg waits for each of them anew, which costs more than a line; it is asked only when no line is left of what the connection has received.
+    Raises psycopg.Error when the query fails.
+    """
+    while line := copy.read():
+        yield bytes(line)
+        size, more = pgconn.get_copy_data(1)
+        while size > 0:
+            yield bytes(more)
+            size, more = pgconn.get_copy_data(1)
+        if size < 0:
+            # All results, so that the connection can go on, also after an error.
+            results = list(iter(pgconn.get_result, None))
+            if results[0].status != ExecStatus.COMMAND_OK:
+                raise psycopg.errors.error_from_result(results[0])
+            return
