@@ -6,7 +6,8 @@ the deployment's services (benchmarks/residents.py), and what its files take of 
 
 Of each step: its seconds, the moment of its end (in seconds since the first line), the peak of the memory in use while it ran, with what each service held
 in that moment, the disk after it, and its share of the wall time. Steps run side by side, so each moment counts for that step under way that ends last;
-what no step covers is `between_steps_share`. Megabytes are 10^6 bytes. Landing's figures are those of the sync's own log.
+what no step covers is `between_steps_share`. After a run by Spark dbt makes the heavy tables of the same raw beside, and their rows are compared; that is in no
+figure but `parity`. Megabytes are 10^6 bytes. Landing's figures are those of the sync's own log.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ import psutil
 from benchmarks import residents
 from benchmarks.deployment import RESULTS, Json, deployment, machine, save, verdicts
 from benchmarks.repeating import Repeating
-from stack import postgres
+from stack import dbt, parity_audit, postgres
 from stack.settings import ROOT, Settings
 
 ENGINES = ("dbt", "spark")
@@ -250,9 +251,22 @@ class Sampler(Repeating):
         )
 
 
-def run(current: Settings, scale: float, engine: str) -> tuple[list[Line], list[Sample], str]:
-    """The demo once, and everything it made deleted again. Returns its lines, the samples and the sync's log. Exits when it fails."""
-    began, lines, log = time.monotonic(), list[Line](), ""
+def parity(current: Settings) -> Json:
+    """The heavy tables that Spark has published against those that dbt makes of the same raw beside them, every column, both ways. Exits when dbt fails."""
+    if dbt.build_heavy_beside(current, parity_audit.PREFIX):
+        sys.exit("error: dbt could not make its tables for the comparison")
+    found = parity_audit.compare(current, spark_dataset="intermediate")
+    return {
+        "tables_compared": len(found),
+        "rows_compared": sum(each.spark_rows for each in found),
+        "differences": sum(each.only_dbt + each.only_spark + abs(each.dbt_rows - each.spark_rows) for each in found),
+        "tables": [asdict(each) for each in found],
+    }
+
+
+def run(current: Settings, scale: float, engine: str) -> tuple[list[Line], list[Sample], str, Json | None]:
+    """The demo once, and everything it made deleted again. Returns its lines, the samples, the sync's log and the comparison. Exits when it fails."""
+    began, lines, log, compared = time.monotonic(), list[Line](), "", None
     command = [sys.executable, "-m", "stack", "demo", "--scale", f"{scale:g}", "--engine", engine]
     environment = os.environ | {"SPARK_LOCAL_DIRS": str(current.local_dir / "scratch")}
     process = subprocess.Popen(
@@ -267,6 +281,8 @@ def run(current: Settings, scale: float, engine: str) -> tuple[list[Line], list[
             status = process.wait()
         with suppress(OSError):
             log = (current.local_dir / "airbyte" / "jobs" / "1.log").read_text()
+        if not status and engine == "spark":
+            compared = parity(current)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -274,7 +290,7 @@ def run(current: Settings, scale: float, engine: str) -> tuple[list[Line], list[
         subprocess.run([sys.executable, "-m", "stack", "clean-data"], cwd=ROOT, check=False)
     if status:
         sys.exit(f"error: the demo ended with status {status}")
-    return lines, sampler.samples, log
+    return lines, sampler.samples, log, compared
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -288,9 +304,11 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     about = machine()
     with deployment([]) as current:
-        lines, samples, log = run(current, chosen.scale, chosen.engine)
+        lines, samples, log, compared = run(current, chosen.scale, chosen.engine)
     result = {"scale": chosen.scale, "engine": chosen.engine, "landed_before": False, "machine": about}
     result |= measured(lines, samples, log)
+    if compared:
+        result["parity"] = compared
     save(result, chosen.output or RESULTS / f"pipeline_scale_{chosen.scale:g}_{chosen.engine}.json")
     print(json.dumps({name: result[name] for name in ("totals", "targets", "landing")}, indent=2))
     return 0

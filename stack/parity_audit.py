@@ -76,20 +76,22 @@ def remove(current: Settings) -> None:
         shutil.rmtree(Path(unquote(lake.path)), ignore_errors=True)
 
 
-def compare(current: Settings, tables: Sequence[str] = HEAVY_TABLES) -> list[Difference]:
-    """Each table's rows by dbt against its rows by Spark, all columns of the contract."""
+def compare(
+    current: Settings, tables: Sequence[str] = HEAVY_TABLES, spark_dataset: str = SPARK_DATASET
+) -> list[Difference]:
+    """Each table's rows by dbt against its rows by Spark, in `spark_dataset`, all columns of the contract."""
     bq = bigquery.client(current)
     found = []
     for table in tables:
         columns = ", ".join(f"`{field.name}`" for field in bq.get_table(f"{DBT_DATASET}.{table}", retry=RETRY).schema)
-        left, right = (f"select {columns} from {dataset}.{table}" for dataset in (DBT_DATASET, SPARK_DATASET))
+        left, right = (f"select {columns} from {dataset}.{table}" for dataset in (DBT_DATASET, spark_dataset))
         row = bigquery.query(
             bq,
             f"""
             with only_dbt as ({left} except distinct {right}), only_spark as ({right} except distinct {left})
             select
                 (select count(*) from {DBT_DATASET}.{table}) as dbt_rows,
-                (select count(*) from {SPARK_DATASET}.{table}) as spark_rows,
+                (select count(*) from {spark_dataset}.{table}) as spark_rows,
                 (select count(*) from only_dbt) as only_dbt,
                 (select count(*) from only_spark) as only_spark,
                 coalesce(

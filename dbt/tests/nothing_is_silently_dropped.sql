@@ -10,6 +10,35 @@ with tier_rows as (
         ) = 1
 ),
 
+-- The period that holds when a row begins is the last of its seller that had begun by then. To compare each row with each period would take hours where a
+-- seller has many.
+begun as (
+    select
+        is_period,
+        id,
+        seller_id,
+        effective_from,
+        effective_to,
+        max(case when is_period then effective_from end) over (partition by seller_id order by effective_from) as period_from
+    from (
+        select
+            false as is_period,
+            id,
+            user_id as seller_id,
+            effective_from,
+            effective_to
+        from tier_rows
+        union all
+        select
+            true as is_period,
+            null as id,
+            seller_id,
+            valid_from as effective_from,
+            valid_to as effective_to
+        from {{ ref('int_seller_tier_scd2') }}
+    ) as both_kinds
+),
+
 landed as (
     select
         'order' as kind,
@@ -50,16 +79,19 @@ landed as (
     union all
     select
         'tier row' as kind,
-        cast(tier_rows.id as string) as id,
-        coalesce(periods.seller_id is not null or tier_rows.effective_to <= tier_rows.effective_from, false) as is_in_marts,
-        tier_rows.effective_from is null as is_bad,
-        tier_rows.id in (select tier_row_id from {{ ref('quarantine_seller_tier_history') }}) as is_in_quarantine
-    from tier_rows
+        cast(begun.id as string) as id,
+        coalesce(
+            begun.effective_from < periods.valid_to
+            or (periods.seller_id is not null and periods.valid_to is null)
+            or begun.effective_to <= begun.effective_from,
+            false
+        ) as is_in_marts,
+        begun.effective_from is null as is_bad,
+        begun.id in (select tier_row_id from {{ ref('quarantine_seller_tier_history') }}) as is_in_quarantine
+    from begun
     left join {{ ref('int_seller_tier_scd2') }} as periods
-        on
-            tier_rows.user_id = periods.seller_id
-            and tier_rows.effective_from >= periods.valid_from
-            and (periods.valid_to is null or tier_rows.effective_from < periods.valid_to)
+        on begun.seller_id = periods.seller_id and begun.period_from = periods.valid_from
+    where not begun.is_period
 )
 
 select * from landed
