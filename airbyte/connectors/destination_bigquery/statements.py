@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Statement:
     def _rows(self) -> str:
         """The staged rows in the target's types."""
         values = {
-            name: parsed(self._staged(name)) if kind == "JSON" else self._staged(name)
+            name: parsed(self._staged[name]) if kind == "JSON" else self._staged[name]
             for name, kind in self.types.items()
         }
         # Nearly every row has the same; parsing it anew for each would cost more than most columns.
@@ -76,11 +77,12 @@ class Statement:
 
     @property
     def _staged_key(self) -> str:
-        return ", ".join(map(self._staged, self.stream.primary_key))
+        return ", ".join(self._staged[name] for name in self.stream.primary_key)
 
-    def _staged(self, name: str) -> str:
-        """The column of the staging table."""
-        return f"`{staged(self.types, self.place)[name]}`"
+    @functools.cached_property
+    def _staged(self) -> dict[str, str]:
+        """{column: its quoted name in the staging table}."""
+        return {name: f"`{of_staging}`" for name, of_staging in staged(self.types, self.place).items()}
 
     @property
     def _key(self) -> str:
@@ -114,12 +116,13 @@ class Statement:
 
     def _append_changes(self) -> str:
         """Rows that differ from the newest landed version of their key: a row sent again is not, one that changed back is."""
-        live, first = "true", self.stream.primary_key[0]
+        first = self.stream.primary_key[0]
+        live = "true"
         if DELETED_AT in self.present:
             live = f"(`{DELETED_AT}` is null or _airbyte_extracted_at > `{DELETED_AT}`)"
         landed = self._newest_of(
             f"select {self._key}, _airbyte_raw_id, {live} as is_live from `{self.target}` "
-            f"where `{first}` in (select {self._staged(first)} from {self._staged_rows})",
+            f"where `{first}` in (select {self._staged[first]} from {self._staged_rows})",
             self._key,
         )
         same = " and ".join(f"t.`{name}` = s.`{name}`" for name in self.stream.primary_key)
