@@ -67,10 +67,9 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
-        jobs.recover()
+        jobs.open()
         yield
-        for job in store.jobs():
-            jobs.cancel(job)
+        jobs.close()
 
     app = FastAPI(
         title="Airbyte public API",

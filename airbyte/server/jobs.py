@@ -6,8 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,9 +13,8 @@ from typing import Any
 
 import psutil
 
-from airbyte.server import programs
 from airbyte.server.store import ACTIVE, Store
-from stack.settings import ROOT
+from airbyte.server.workers import Workers
 
 Json = dict[str, Any]
 START_SECONDS = 30.0
@@ -34,10 +31,12 @@ class Jobs:
         self._folder = folder
         # Jobs that are being ended on purpose: that their process is gone says nothing about them.
         self._ending: set[int] = set()
+        self._workers = Workers(folder)
         (folder / "jobs").mkdir(parents=True, exist_ok=True)
 
-    def recover(self) -> None:
-        """Mark failed what a killed server or a killed worker left as running, and end what is left of it."""
+    def open(self) -> None:
+        """Mark failed what a killed server or a killed worker left as running, end what is left of it, and make ready for the first job."""
+        self._workers.warm()
         for job in self._store.jobs():
             self.refresh(job)
 
@@ -46,25 +45,25 @@ class Jobs:
         for job in self._store.jobs(connection_id):
             self.refresh(job)
         job_id = self._store.create_job(connection_id, job_type)
-        path = self._folder / "jobs" / f"{job_id}.log"
-        path.touch(mode=0o600)
-        with path.open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "airbyte.server.worker", "--data-dir", str(self._folder), "--job", str(job_id)],
-                cwd=ROOT,
-                env=programs.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                process_group=0,
-            )
+        self._folder.joinpath("jobs", f"{job_id}.log").touch(mode=0o600)
+        try:
+            pid = self._workers.start(job_id)
+        except RuntimeError as error:
+            self._store.update_job(job_id, status="failed", message=str(error))
+            return job_id
         with contextlib.suppress(psutil.NoSuchProcess):
-            created = psutil.Process(worker.pid).create_time()
-            self._store.update_job(job_id, pid=worker.pid, process_created=created)
-        threading.Thread(target=self._reap, args=(job_id, worker), daemon=True).start()
+            worker = psutil.Process(pid)
+            self._store.update_job(job_id, pid=pid, process_created=worker.create_time())
+            threading.Thread(target=self._watch, args=(job_id, worker), daemon=True).start()
         return job_id
 
-    def _reap(self, job_id: int, worker: subprocess.Popen[bytes]) -> None:
+    def close(self) -> None:
+        """Cancel what runs; no job is started any more."""
+        for job in self._store.jobs():
+            self.cancel(job)
+        self._workers.close()
+
+    def _watch(self, job_id: int, worker: psutil.Process) -> None:
         worker.wait()
         job = self._store.job(job_id)
         if job:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,38 +108,44 @@ def files(folder: Path | None = None, **contents: Any) -> Iterator[list[str]]:
         yield options
 
 
-def command(definition: Definition, name: str, options: list[str]) -> list[str]:
-    """The command line of a connector."""
-    return [sys.executable, "-m", definition.module, name, *options]
+def said(module: str, arguments: list[str], seconds: float) -> tuple[bytes, bytes]:
+    """What `python -m module arguments` writes to stdout and stderr. Raises TimeoutExpired when it takes longer than `seconds`."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=seconds,
+        check=False,
+    )
+    return done.stdout, done.stderr
 
 
-def discover(definition: Definition, configuration: Json, folder: Path | None = None) -> list[Json]:
+def discover(
+    definition: Definition,
+    configuration: Json,
+    folder: Path | None = None,
+    run: Callable[[str, list[str], float], tuple[bytes, bytes]] = said,
+) -> list[Json]:
     """The source's streams. The configuration's file is made below `folder`, by default the system's for temporary files.
 
-    Raises ConnectorFailure with the connector's reason.
+    `run` runs the program, as `said` does. Raises ConnectorFailure with the connector's reason.
     """
     with files(folder, config=configuration) as options:
         try:
-            done = subprocess.run(
-                command(definition, "discover", options),
-                cwd=ROOT,
-                env=environment(),
-                capture_output=True,
-                timeout=COMMAND_SECONDS,
-                check=False,
-            )
+            output, errors = run(definition.module, ["discover", *options], COMMAND_SECONDS)
         except subprocess.TimeoutExpired:
             raise ConnectorFailure(f"{definition.name} did not answer within {COMMAND_SECONDS} s") from None
     reason = ""
     hidden = definition.secrets(configuration)
-    for line in done.stdout.splitlines():
+    for line in output.splitlines():
         message = orjson.loads(line)
         if message["type"] == "CATALOG":
             streams: list[Json] = message["catalog"]["streams"]
             return streams
         if message["type"] == "TRACE" and message["trace"]["type"] == "ERROR":
             reason = message["trace"]["error"]["message"]
-    reason = reason or (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+    reason = reason or (errors.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     for secret in hidden:
         reason = reason.replace(secret, secret_fields.MASK)
     raise ConnectorFailure(reason)

@@ -1,6 +1,6 @@
 """One job, as a process of its own: `python -m airbyte.server.worker --data-dir DIR --job N`.
 
-It starts source and destination in its process group, carries the records from one to the other, keeps every state that the destination
+It starts source and destination (as its forks) in its process group, carries the records from one to the other, keeps every state that the destination
 acknowledges, counts, and writes the job's log. A worker that is killed leaves a job that the server marks failed.
 """
 
@@ -26,7 +26,7 @@ import orjson
 import psutil
 
 from airbyte.connectors.protocol import RecordRun, blocks, lines_of
-from airbyte.server import catalog, drift, programs, secret_fields
+from airbyte.server import catalog, drift, forks, programs, secret_fields
 from airbyte.server.counts import COMPLETE, FAILED, Counts
 from airbyte.server.store import CONNECTION, DESTINATION, REFRESH, SOURCE, Store
 from stack import lineage, settings
@@ -101,7 +101,7 @@ class Job:
         if job["job_type"] == REFRESH:
             self._store.clear_states(connection["id"])
             self._log("refresh: every stream is read from its beginning")
-        discovered = programs.discover(reader, source["configuration"], self._folder)
+        discovered = programs.discover(reader, source["configuration"], self._folder, self._said)
         try:
             followed = drift.follow(connection, discovered)
         except drift.SchemaChanged:
@@ -133,9 +133,7 @@ class Job:
             programs.files(self._folder, config=source["configuration"], catalog=configured, state=states) as read,
             programs.files(self._folder, config=destination["configuration"], catalog=configured) as write,
         ):
-            self._pipe(
-                programs.command(reader, "read", read), programs.command(writer, "write", write), connection["id"]
-            )
+            self._pipe(reader, read, writer, write, connection["id"])
 
     def _next_generations(self, connection: Json, streams: list[Json], is_refresh: bool) -> dict[str, int]:
         """A full refresh begins a new generation of its stream."""
@@ -146,15 +144,47 @@ class Job:
                 generations[name] = generations.get(name, 0) + 1
         return generations
 
-    def _pipe(self, read: list[str], write: list[str], connection_id: str) -> None:
-        environment = programs.environment() | {"TMPDIR": str(self._folder)}
+    def _said(self, module: str, arguments: list[str], seconds: float) -> tuple[bytes, bytes]:
+        """What a connector's command writes to stdout and stderr. Raises TimeoutExpired when it takes longer than `seconds`."""
+        with self._folder.joinpath("said.stderr").open("w+b") as errors:
+            fork = forks.program(module, arguments, errors=errors.fileno())
+            assert fork.stdout
+            late = threading.Timer(seconds, os.kill, (fork.pid, signal.SIGKILL))
+            late.start()
+            with fork.stdout:
+                said = fork.stdout.read()
+            fork.wait()
+            is_late = not late.is_alive()
+            late.cancel()
+            # Forks want a process of one thread.
+            late.join()
+            if is_late:
+                raise subprocess.TimeoutExpired(module, seconds)
+            errors.seek(0)
+            return said, errors.read()
+
+    def _pipe(
+        self,
+        reader: programs.Definition,
+        read: list[str],
+        writer: programs.Definition,
+        write: list[str],
+        connection_id: str,
+    ) -> None:
+        environment = {"TMPDIR": str(self._folder)}
         with (
             self._folder.joinpath("source.stderr").open("w+b") as source_errors,
             self._folder.joinpath("destination.stderr").open("w+b") as destination_errors,
         ):
-            source = subprocess.Popen(read, stdout=subprocess.PIPE, stderr=source_errors, env=environment)
-            destination = subprocess.Popen(
-                write, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=destination_errors, env=environment
+            source = forks.program(
+                reader.module, ["read", *read], errors=source_errors.fileno(), environment=environment
+            )
+            destination = forks.program(
+                writer.module,
+                ["write", *write],
+                errors=destination_errors.fileno(),
+                reads=True,
+                environment=environment,
             )
             assert source.stdout and destination.stdin and destination.stdout
             for pipe in (source.stdout, destination.stdin):
@@ -183,10 +213,9 @@ class Job:
                         f"the {name} ended with status {process.returncode}: {text[-1] if text else 'it said nothing'}"
                     )
 
-    def _ended(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _ended(self, name: str, fork: forks.Fork) -> None:
         """Wait for a connector's end and log what it cost."""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        usage = fork.wait()
         self._log(
             f"{name}: {usage.ru_utime + usage.ru_stime:.2f} CPU seconds, {usage.ru_maxrss / 1024:.0f} MB of memory at most"
         )
@@ -259,12 +288,14 @@ class Job:
         self._store.update_job(self._id, rows_synced=counts.rows, bytes_synced=counts.bytes, streams=streams, **fields)
 
 
-def main() -> int:
+def main(command: list[str] | None = None) -> int:
     """Run the job that the command line names."""
-    parser = argparse.ArgumentParser(description="Run one sync job; the server starts this.")
+    parser = argparse.ArgumentParser(
+        prog="python -m airbyte.server.worker", description="Run one sync job; the server starts this."
+    )
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--job", type=int, required=True)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Job(Store(arguments.data_dir), arguments.job, arguments.data_dir / "jobs").run()
     return 0

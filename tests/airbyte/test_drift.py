@@ -214,7 +214,7 @@ def test_a_job_that_is_cancelled_while_it_looks_at_the_source_leaves_no_password
         job = api.post("/jobs", json={"connectionId": drifting.id, "jobType": "sync"}).json()["jobId"]
         caller, _ = silent.accept()
         with caller:
-            command = syncs.processes(airbyte_server)["source"].cmdline()
+            command = syncs.words(syncs.processes(airbyte_server)["source"].cmdline())
             config = Path(command[command.index("--config") + 1])
             assert config.exists()
             assert api.delete(f"/jobs/{job}").json()["status"] == "cancelled"

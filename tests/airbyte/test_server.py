@@ -13,6 +13,7 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from faults import syncs
 
 from airbyte import deletion_sweep
 from airbyte.connections import apply, find
@@ -191,7 +192,7 @@ def _group(job: int) -> list[psutil.Process]:
     workers = [
         p
         for p in psutil.process_iter(["cmdline"])
-        if "airbyte.server.worker" in (p.info["cmdline"] or []) and str(job) in p.info["cmdline"]
+        if {"airbyte.server.worker", str(job)} <= {*syncs.words(p.info["cmdline"])}
     ]
     return [p for p in psutil.process_iter() if os.getpgid(p.pid) == workers[0].pid]
 

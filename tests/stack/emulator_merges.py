@@ -26,6 +26,7 @@ SOURCES = (
 INTO, BY_ID = "merge into raw.a as t using {} as s on", "t.id = s.id"
 INSERT = "when not matched then insert (id, v, j) values (s.id, s.v, parse_json(s.j))"
 UPDATE = "when matched then update set v = s.v, j = parse_json(s.j)"
+CHOSEN = "(select id, v, j from raw.doubled qualify row_number() over (partition by {} order by v) = {})"
 # The emulator's own function fails on it; there is nothing here to round.
 MODE = ", wide_number_mode => 'round'"
 MERGES = {
@@ -50,6 +51,12 @@ MERGES = {
     "a named argument and a key twice": f"{INTO.format('raw.doubled')} {BY_ID} {UPDATE} {INSERT}".replace(
         "(s.j)", f"(s.j{MODE})"
     ),
+    "one of each key": f"{INTO.format(CHOSEN.format('id', 1))} {BY_ID} {UPDATE} {INSERT}",
+    "one of all": f"{INTO.format(CHOSEN.format("'x'", 1))} {BY_ID} {UPDATE} {INSERT}",
+    "one of each value": f"{INTO.format(CHOSEN.format('v', 1))} {BY_ID} {UPDATE} {INSERT}",
+    "one of each row": f"{INTO.format(CHOSEN.format('id, v', 1))} {BY_ID} {UPDATE} {INSERT}",
+    "the second of each key": f"{INTO.format(CHOSEN.format('id', 2))} {BY_ID} {UPDATE} {INSERT}",
+    "a key made of what is chosen by": f"{INTO.format(CHOSEN.format('id', 1).replace('select id', 'select mod(id, 5) as id'))} {BY_ID} {UPDATE} {INSERT}",
     "an error": f"{INTO.format('raw.b')} {BY_ID} when matched then update set v = cast(error('no') as string)",
     "no such column": f"{INTO.format('raw.b')} {BY_ID} when matched then update set nothing = s.v",
 }

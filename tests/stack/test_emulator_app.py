@@ -21,6 +21,9 @@ WHOLE = {
     "delete and insert",
     "two keys",
     "insert what meets a condition",
+    "one of each key",
+    "one of all",
+    "the second of each key",
     "an error",
     "no such column",
 }

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from airbyte.connectors.destination_bigquery.landing import Landing
 
 # A complete stream waits so long for others to share a staging table with, and until there is so much.
-LINGER_SECONDS = 2.0
+LINGER_SECONDS = 0.5
 BATCH_BYTES = 32 << 20
+# A larger file is sent after its job: the emulator takes requests of several parts apart slowly, 30 ms a megabyte.
+ONE_REQUEST_BYTES = 1 << 20
 JOB_SECONDS = 1800.0
 CLOSE_SECONDS = 10.0
 CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
@@ -67,11 +69,12 @@ class Staging:
             schema=schema,
         )
         with path.open("rb") as file:
-            # By its size the client sends a small file together with the job, in one request.
+            size = path.stat().st_size
             job = self._client.load_table_from_file(
                 file,
                 self.name,
-                size=path.stat().st_size,
+                # Told its size, the client sends a file together with the job, in one request.
+                size=size if size < ONE_REQUEST_BYTES else None,
                 job_id_prefix=self._job_prefix,
                 job_config=config,
                 timeout=JOB_SECONDS,

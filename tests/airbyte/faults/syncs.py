@@ -87,7 +87,7 @@ def processes(settings: Settings) -> dict[str, psutil.Process]:
     folder = str(settings.local_dir)
     groups = set()
     for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
+        command = words(process.info["cmdline"])
         if "airbyte.server.worker" in command and any(word.startswith(folder) for word in command):
             groups.add(process.pid)
             found["worker"] = process
@@ -97,7 +97,12 @@ def processes(settings: Settings) -> dict[str, psutil.Process]:
                 continue
         except OSError:
             continue
-        for word in process.info["cmdline"] or []:
+        for word in words(process.info["cmdline"]):
             if names.get(word, "worker") != "worker":
                 found[names[word]] = process
     return found
+
+
+def words(command: list[str] | None) -> list[str]:
+    """The command line of a process, as psutil gives it: that of one which was forked is a single text, padded with empty ones."""
+    return " ".join(command or []).split()

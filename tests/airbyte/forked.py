@@ -1,0 +1,48 @@
+"""Print how forks of this process end, as JSON: run by test_forks.py, as a fork wants a process of one thread."""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from airbyte.connectors.destination_bigquery import connector as _writes  # noqa: F401
+from airbyte.connectors.destination_bigquery import lean  # noqa: F401 - the first
+from airbyte.connectors.source_postgres import connector as _reads  # noqa: F401
+from airbyte.server import forks
+
+
+def ended(run):
+    """How a child that does `run` ends: its status, stdout and stderr."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, Path(os.devnull).open() as nothing:
+        pid = forks.child(run, ["python", "-m", "a.name"], (nothing.fileno(), output.fileno(), errors.fileno()))
+        fork = forks.Fork(pid)
+        fork.wait()
+        output.seek(0)
+        errors.seek(0)
+        return [fork.returncode, output.read().decode(), errors.read().decode()]
+
+
+def fail():
+    raise ValueError("on purpose")
+
+
+answers = {}
+for name, (module, *arguments) in json.loads(sys.argv[1]).items():
+    with tempfile.TemporaryFile() as errors:
+        fork = forks.program(module, arguments, errors=errors.fileno(), environment={"COLUMNS": "80"})
+        said = fork.stdout.read().decode()
+        fork.wait()
+        errors.seek(0)
+        answers[name] = [fork.returncode, said, errors.read().decode()]
+# What the parent has open, and what it has not written yet, is not its child's.
+os.open(os.devnull, os.O_RDONLY)
+print("before", end=" ")
+answers["open files"] = ended(lambda: print(sorted(path.name for path in Path("/proc/self/fd").iterdir())))
+answers["command line"] = ended(lambda: print(Path("/proc/self/cmdline").read_text().rstrip("\0")))
+answers["an exception"] = ended(fail)
+answers["a reason"] = ended(lambda: sys.exit("a reason"))
+answers["killed"] = ended(lambda: os.kill(os.getpid(), 9))
+answers["terminated"] = ended(lambda: (os.kill(os.getpid(), 15), time.sleep(60)))
+print(json.dumps(answers))
