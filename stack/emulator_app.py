@@ -8,7 +8,7 @@ from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQue
 minute in which nobody read them, old versions as emulator_versions.py says, and all of them when it starts.
 
 What the emulator looks up by listing the whole catalog, the records that it reads anew at each step, and the MERGE that it takes apart into seven statements
-are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py).
+are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py), and so is its PARSE_JSON.
 """
 
 from __future__ import annotations
@@ -31,6 +31,17 @@ JOB_LIFETIME = 24 * 60 * 60 * 1000
 FORGET_EVERY = 60.0
 JOB = re.compile(r"/projects/[^/]+/jobs(/[^/]+)?$")
 PAGE = re.compile(r"/projects/[^/]+/queries/([^/]+)$")
+# The emulator's own parses the text three times, twice of them to see whether it is a number, which shows at its beginning.
+PARSE_JSON = """
+CREATE OR REPLACE MACRO bq.main.parse_json(s) AS bq.main._parse_json_exact(s),
+(s, mode) AS CASE lower(mode)
+    WHEN 'exact' THEN bq.main._parse_json_exact(s)
+    WHEN 'round' THEN CASE
+        WHEN regexp_matches(s, '^\\s*[-0-9]') AND json_type(json(s)) IN ('DOUBLE', 'UBIGINT', 'HUGEINT') THEN to_json(CAST(json(s) AS DOUBLE))
+        ELSE json(s) END
+    ELSE _raise('Invalid wide_number_mode: ' || mode)
+END
+"""
 
 
 class CtasDestination:
@@ -125,6 +136,7 @@ def replace() -> None:
     partitions._hidden = emulator_catalog.has_ingestion_time
     merge.run = emulator_merge.run
     query.execute = emulator_catalog.execute
+    database.execute(PARSE_JSON)
 
 
 def end_unfinished_jobs() -> None:

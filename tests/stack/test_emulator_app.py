@@ -88,6 +88,13 @@ def test_a_merge_does_what_the_emulators_own_does(tmp_path: Path) -> None:
     assert {name for name, a in answers.items() if not a["taken_apart"]} == WHOLE
 
 
+def test_json_is_parsed_as_by_the_emulators_own_function(tmp_path: Path) -> None:
+    own, found = answers_of("emulator_json.py", tmp_path)
+    assert found == own
+    # Rounded, exact, refused, and no JSON at all.
+    assert len({*own}) > 30
+
+
 def test_old_versions_go_when_nobody_reads_them_and_those_that_stood_stay(tmp_path: Path) -> None:
     assert answers_of("emulator_versions.py", tmp_path) == {
         # Three versions of the table while it is read, then one.
