@@ -29,9 +29,6 @@ def run(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:
     keys = matched_by(tree)
     if keys is None or not is_plain(tree) or row_access.secured():
         return taken_apart(cur, tree, context)
-    if not keys or is_unique(tree.args["using"].unnest(), keys):
-        (affected,) = cur.execute(*translate(tree, context)).fetchone()
-        return JobStatistics2(numDmlAffectedRows=str(affected))
     source = exp.to_table(merge.SOURCE)
     rows = exp.select("*").from_(tree.args["using"].copy())
     whole = tree.copy()
@@ -45,7 +42,7 @@ def run(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:
     )
     cur.execute(*translate(create, context))
     try:
-        if _repeats(cur, keys):
+        if keys and _repeats(cur, keys):
             # An error where such a row has a match; the emulator looks.
             return taken_apart(cur, tree, context)
         (affected,) = cur.execute(*translate(whole, context)).fetchone()
@@ -67,21 +64,6 @@ def matched_by(tree: exp.Merge) -> list[str] | None:
             return None
         keys.append(sides[source])
     return keys
-
-
-def is_unique(rows: exp.Expression, keys: list[str]) -> bool:
-    """Whether it is plain that no two rows have the same key: QUALIFY chooses one for each, by ROW_NUMBER over a partition by columns of the key."""
-    qualify = rows.args.get("qualify")
-    chosen = qualify.this.unnest() if qualify else None
-    if not (isinstance(chosen, exp.EQ) and isinstance(chosen.this, exp.Window) and chosen.expression.name == "1"):
-        return False
-    values = {value.alias_or_name: value.unalias() for value in rows.expressions}
-    partition = chosen.this.args.get("partition_by") or []
-    of_key = {values[key] for key in keys if isinstance(values.get(key), exp.Column)}
-    # A name that another value is given as well might mean that one.
-    return isinstance(chosen.this.this, exp.RowNumber) and all(
-        column in of_key and values.get(column.name, column) == column for column in partition
-    )
 
 
 def is_plain(tree: exp.Merge) -> bool:

@@ -129,7 +129,7 @@ def test_a_cancelled_sync_ends_with_its_whole_process_group_and_leaves_no_tempor
     chance = random.Random(SEED)
     connection = apply.apply(airbyte_server, load())
     with syncs.client(airbyte_server) as api:
-        for _ in range(max(1, KILLS // 5)):
+        for _ in range(max(3, KILLS // 5)):
             with psycopg.connect(airbyte_server.admin_dsn) as lock:
                 # The table is read after others have begun to land.
                 lock.execute("lock table reviews in access exclusive mode")
