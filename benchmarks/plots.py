@@ -163,7 +163,7 @@ def time_against_scale(results: dict[str, Json]) -> Any:
             said.append(
                 f"Spark passes {name} at {scale:.0f}x" if scale else f"no crossover of Spark and {name} measured"
             )
-        panel.set_title(panel.get_title(), pad=22)
+        panel.set_title(panel.get_title(), pad=30)
         panel.text(0.5, 1.02, "\n".join(said), transform=panel.transAxes, ha="center", va="bottom", fontsize=8)
     return figure
 

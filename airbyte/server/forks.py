@@ -24,7 +24,7 @@ import setproctitle
 
 @dataclass
 class Fork:
-    """A program that was started, its ends of the pipes as far as there are any, and how it ended (as `subprocess.Popen` says it)."""
+    """A child: our ends of its pipes as far as it has any, and how it ended (as `subprocess.Popen` says it)."""
 
     pid: int
     stdin: IO[bytes] | None = None
@@ -44,10 +44,9 @@ def program(
     *,
     errors: int,
     reads: bool = False,
-    writes: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> Fork:
-    """Start `python -m module arguments`, stderr going to the file descriptor `errors`, stdin (`reads`) and stdout (`writes`) through pipes.
+    """Start `python -m module arguments`, stderr going to the file descriptor `errors`, stdout through a pipe, and stdin too when it `reads`.
 
     This process must have one thread: a lock that another one holds would be held in the child for good.
     """
@@ -58,17 +57,13 @@ def program(
         runpy.run_module(module, run_name="__main__")
 
     theirs_in, ours_in = os.pipe() if reads else (os.open(os.devnull, os.O_RDONLY), None)
-    ours_out, theirs_out = os.pipe() if writes else (None, os.open(os.devnull, os.O_WRONLY))
+    ours_out, theirs_out = os.pipe()
     try:
         pid = child(run, ["python", "-m", module, *arguments], (theirs_in, theirs_out, errors))
     finally:
         os.close(theirs_in)
         os.close(theirs_out)
-    return Fork(
-        pid,
-        None if ours_in is None else os.fdopen(ours_in, "wb"),
-        None if ours_out is None else os.fdopen(ours_out, "rb"),
-    )
+    return Fork(pid, None if ours_in is None else os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb"))
 
 
 def child(
@@ -113,10 +108,8 @@ def _settle(command: Sequence[str], standard: tuple[int, int, int]) -> None:
     """What a new process would have: three open files, signals at their defaults, and nothing to tidy up of its parent's."""
     # The parent's objects stay in memory unused; to finalize one would close a descriptor that is another's by now.
     gc.freeze()
-    for name in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+    for name in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(name, signal.SIG_DFL)
-    # As Python does at its start.
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     # First out of the way: one of them may be where another one belongs.
     copies = [os.dup(descriptor) for descriptor in standard]
     for number, copy in enumerate(copies):

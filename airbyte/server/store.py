@@ -146,6 +146,15 @@ class Store:
             )
             return changed.rowcount > 0
 
+    def begin_job(self, job_id: int, pid: int, process_created: float) -> bool:
+        """Take a pending job, for the process that runs it. Returns False, changing nothing, when another one has taken it or it has ended."""
+        with self._open() as db:
+            changed = db.execute(
+                "update jobs set status = 'running', pid = ?, process_created = ?, updated_at = ? where id = ? and status = 'pending'",
+                (pid, process_created, time.time(), job_id),
+            )
+            return changed.rowcount > 0
+
     def job(self, job_id: int) -> Json | None:
         """One job, None when there is none."""
         with self._open() as db:

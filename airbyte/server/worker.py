@@ -55,10 +55,9 @@ class Job:
         self._reported = 0.0
 
     def run(self) -> None:
-        """Run to the end and record it."""
-        self._store.update_job(
-            self._id, status="running", pid=os.getpid(), process_created=psutil.Process().create_time()
-        )
+        """Run to the end and record it; nothing where the job is another worker's, or was cancelled before it began."""
+        if not self._store.begin_job(self._id, os.getpid(), psutil.Process().create_time()):
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         try:

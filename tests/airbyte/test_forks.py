@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 from faults import syncs
 
+from airbyte.server.store import SYNC, Store
 from airbyte.server.workers import Workers
 from stack.settings import ROOT
 
@@ -80,21 +81,26 @@ def test_a_child_has_nothing_of_its_parents_open_and_ends_as_programs_end(forked
     assert forked["terminated"][0] == -15
 
 
-def test_workers_are_had_after_their_origin_was_killed_and_outlive_it(tmp_path: Path) -> None:
+def test_workers_are_had_after_their_origin_was_killed_and_a_job_is_done_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
     (tmp_path / "jobs").mkdir()
-    log = tmp_path / "jobs" / "7.log"
-    log.touch()
+    jobs = [store.create_job(name, SYNC) for name in ("one", "two", "cancelled before it began")]
+    logs = [tmp_path / "jobs" / f"{job}.log" for job in jobs]
+    for log in logs:
+        log.touch()
+    store.update_job(jobs[2], status="cancelled")
     workers = Workers(tmp_path)
     workers.warm()
-    first = workers.start(7)
+    pids = [workers.start(jobs[0]), workers.start(jobs[0])]
     (origin,) = [p for p in psutil.process_iter(["cmdline"]) if _serves(p, tmp_path)]
     origin.kill()
-    second = workers.start(7)
-    assert first != second
-    deadline = time.monotonic() + 30
-    while log.read_text().count("failed: 0 rows") < 2:
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
+    pids += [workers.start(job) for job in jobs[1:]]
+    assert len({*pids}) == 4
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(30)
+    assert [log.read_text().count("error: the connection was deleted") for log in logs] == [1, 1, 0]
+    assert [job["status"] for job in map(store.job, jobs) if job] == ["failed", "failed", "cancelled"]
     workers.close()
     assert not [p for p in psutil.process_iter(["cmdline"]) if _serves(p, tmp_path)]
 
