@@ -74,11 +74,16 @@ class Workers:
             self._process = None
 
 
-def serve(folder: Path) -> None:
-    """Answer each job id on stdin with the process id of a worker for it, until stdin ends."""
+def import_connectors() -> None:
+    """Import what the connectors' processes would."""
     from airbyte.connectors.destination_bigquery import lean  # noqa: F401, I001 - the first
     from airbyte.connectors.destination_bigquery import connector as _writes  # noqa: F401
     from airbyte.connectors.source_postgres import connector as _reads  # noqa: F401
+
+
+def serve(folder: Path) -> None:
+    """Answer each job id on stdin with the process id of a worker for it, until stdin ends."""
+    import_connectors()
     from airbyte.server import forks, worker
 
     # Nobody waits for a worker here; the system takes away those that have ended.

@@ -7,10 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from airbyte.connectors.destination_bigquery import connector as _writes  # noqa: F401
-from airbyte.connectors.destination_bigquery import lean  # noqa: F401 - the first
-from airbyte.connectors.source_postgres import connector as _reads  # noqa: F401
-from airbyte.server import forks
+from airbyte.server import forks, workers
 
 
 def ended(run):
@@ -28,6 +25,7 @@ def fail():
     raise ValueError("on purpose")
 
 
+workers.import_connectors()
 answers = {}
 for name, (module, *arguments) in json.loads(sys.argv[1]).items():
     with tempfile.TemporaryFile() as errors:
