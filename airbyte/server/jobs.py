@@ -7,19 +7,18 @@ import os
 import shutil
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from airbyte.server.store import ACTIVE, Store
+from airbyte.server.store import ACTIVE, PENDING, Store
 from airbyte.server.workers import Workers
 
 Json = dict[str, Any]
-START_SECONDS = 30.0
 # A destination ends its jobs and drops its temporary tables.
 CLEANUP_SECONDS = 30.0
+KILLED = "the job's process was killed"
 
 
 class Jobs:
@@ -35,9 +34,11 @@ class Jobs:
         (folder / "jobs").mkdir(parents=True, exist_ok=True)
 
     def open(self) -> None:
-        """Mark failed what a killed server or a killed worker left as running, end what is left of it, and make ready for the first job."""
+        """Mark failed what a killed server or a killed worker left as active, end what is left of it, and make ready for the first job."""
         self._workers.warm()
         for job in self._store.jobs():
+            if job["status"] == PENDING:
+                self._end(job, "failed", "the server was stopped before the job began")
             self.refresh(job)
 
     def start(self, connection_id: str, job_type: str) -> int:
@@ -47,13 +48,10 @@ class Jobs:
         job_id = self._store.create_job(connection_id, job_type)
         self._folder.joinpath("jobs", f"{job_id}.log").touch(mode=0o600)
         try:
-            pid = self._workers.start(job_id)
+            worker = self._workers.start(job_id)
         except RuntimeError as error:
-            self._store.update_job(job_id, status="failed", message=str(error))
-            return job_id
-        with contextlib.suppress(psutil.NoSuchProcess):
-            worker = psutil.Process(pid)
-            self._store.update_job(job_id, pid=pid, process_created=worker.create_time())
+            self._store.call_off_job(job_id, "failed", str(error))
+        else:
             threading.Thread(target=self._watch, args=(job_id, worker), daemon=True).start()
         return job_id
 
@@ -63,23 +61,29 @@ class Jobs:
             self.cancel(job)
         self._workers.close()
 
-    def _watch(self, job_id: int, worker: psutil.Process) -> None:
-        worker.wait()
-        job = self._store.job(job_id)
-        if job:
-            self.refresh(job)
+    def _watch(self, job_id: int, worker: int) -> None:
+        """Wait for the end of the job's `worker` (its process id), and note what became of the job.
+
+        The worker itself notes that the job is its. It may find that another one has it: one that was started just before, and whose number was lost
+        with the process that forked it.
+        """
+        while True:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(worker).wait()
+            self._store.call_off_job(job_id, "failed", KILLED)
+            job = self._store.job(job_id)
+            if job is None or self.refresh(job)["status"] not in ACTIVE or job["pid"] == worker:
+                return
+            worker = job["pid"]
 
     def refresh(self, job: Json) -> Json:
-        """The job as it really stands: failed when it is noted as active and its process is gone."""
+        """The job as it really stands: failed when it is noted as running and its process is gone."""
         if job["status"] not in ACTIVE or job["id"] in self._ending:
             return job
-        if job["pid"] is None and time.time() - job["started_at"] < START_SECONDS:
+        # Whoever started a job watches it until it is taken.
+        if job["status"] == PENDING or _alive(job):
             return job
-        if job["pid"] is not None and _alive(job):
-            return job
-        current = self._store.job(job["id"]) or job
-        if current["status"] in ACTIVE:
-            self._end(current, "failed", "the job's process was killed")
+        self._end(job, "failed", KILLED)
         return self._store.job(job["id"]) or job
 
     def cancel(self, job: Json) -> Json:
@@ -92,9 +96,12 @@ class Jobs:
     def _end(self, job: Json, status: str, message: str) -> None:
         self._ending.add(job["id"])
         try:
-            if job["pid"] is not None:
-                _kill_group(job["pid"])
-            self._store.update_job(job["id"], status=status, message=message)
+            if not self._store.call_off_job(job["id"], status, message):
+                # As it stands now: it may have been taken meanwhile.
+                current = self._store.job(job["id"]) or job
+                if current["status"] in ACTIVE:
+                    _kill_group(current["pid"])
+                self._store.update_job(job["id"], status=status, message=message)
         finally:
             self._ending.discard(job["id"])
         shutil.rmtree(self._folder / "jobs" / str(job["id"]), ignore_errors=True)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ create table if not exists jobs (
 -- The database itself refuses a second running job of a connection.
 create unique index if not exists one_active_job on jobs (connection_id) where status in ('pending', 'running', 'incomplete');
 """
-ACTIVE = ("pending", "running", "incomplete")
+PENDING = "pending"
+ACTIVE = (PENDING, "running", "incomplete")
 SYNC, REFRESH = "sync", "refresh"
 WORKSPACE, SOURCE, DESTINATION, CONNECTION = "workspace", "source", "destination", "connection"
 
@@ -137,21 +138,25 @@ class Store:
 
     def update_job(self, job_id: int, **fields: Any) -> bool:
         """Change an active job. Returns False, changing nothing, when it has ended: an end is final."""
-        names = ", ".join(f"{name} = ?" for name in fields)
-        active = ", ".join("?" for _ in ACTIVE)
-        with self._open() as db:
-            changed = db.execute(
-                f"update jobs set {names}, updated_at = ? where id = ? and status in ({active})",
-                (*fields.values(), time.time(), job_id, *ACTIVE),
-            )
-            return changed.rowcount > 0
+        return self._change_job(job_id, ACTIVE, fields)
 
     def begin_job(self, job_id: int, pid: int, process_created: float) -> bool:
         """Take a pending job, for the process that runs it. Returns False, changing nothing, when another one has taken it or it has ended."""
+        return self._change_job(
+            job_id, (PENDING,), {"status": "running", "pid": pid, "process_created": process_created}
+        )
+
+    def call_off_job(self, job_id: int, status: str, message: str) -> bool:
+        """End a job that no process has taken, and none will then. Returns False, changing nothing, when one has."""
+        return self._change_job(job_id, (PENDING,), {"status": status, "message": message})
+
+    def _change_job(self, job_id: int, states: Sequence[str], fields: Mapping[str, Any]) -> bool:
+        """Set `fields` where the job is in one of `states`. Returns whether it was."""
+        names = ", ".join(f"{name} = ?" for name in fields)
         with self._open() as db:
             changed = db.execute(
-                "update jobs set status = 'running', pid = ?, process_created = ?, updated_at = ? where id = ? and status = 'pending'",
-                (pid, process_created, time.time(), job_id),
+                f"update jobs set {names}, updated_at = ? where id = ? and status in ({', '.join('?' * len(states))})",
+                (*fields.values(), time.time(), job_id, *states),
             )
             return changed.rowcount > 0
 

@@ -6,15 +6,19 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from faults import syncs
 
-from airbyte.server.store import SYNC, Store
+from airbyte.server.jobs import Jobs
+from airbyte.server.store import CONNECTION, DESTINATION, SOURCE, SYNC, Store
 from airbyte.server.workers import Workers
 from stack.settings import ROOT
 
@@ -103,6 +107,94 @@ def test_workers_are_had_after_their_origin_was_killed_and_a_job_is_done_once(tm
     assert [job["status"] for job in map(store.job, jobs) if job] == ["failed", "failed", "cancelled"]
     workers.close()
     assert not [p for p in psutil.process_iter(["cmdline"]) if _serves(p, tmp_path)]
+
+
+@contextlib.contextmanager
+def job_that_takes_long(folder: Path) -> Iterator[tuple[Store, str]]:
+    """A connection whose database takes connections and says nothing, which a worker bears for ten seconds."""
+    store = Store(folder)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = {"host": "127.0.0.1", "port": silent.getsockname()[1], "database": "x", "username": "x"}
+        source = store.create(SOURCE, {"sourceType": "postgres", "configuration": address})
+        destination = store.create(DESTINATION, {"destinationType": "bigquery", "configuration": {}})
+        yield store, store.create(CONNECTION, {"sourceId": source, "destinationId": destination})
+
+
+def test_a_job_is_its_first_workers_also_when_nobody_heard_of_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with job_that_takes_long(tmp_path) as (store, connection):
+        jobs = Jobs(store, tmp_path)
+        answers: list[int] = []
+        start = Workers.start
+
+        def start_twice(workers: Workers, job_id: int) -> int:
+            """As when the forking process is killed after a fork and before its answer."""
+            answers.append(start(workers, job_id))
+            _until(lambda: _status(store, job_id) == "running")
+            answers.append(start(workers, job_id))
+            return answers[-1]
+
+        monkeypatch.setattr(Workers, "start", start_twice)
+        job = jobs.start(connection, SYNC)
+        first, second = answers
+        _until(lambda: not psutil.pid_exists(second))
+        time.sleep(0.5)
+        found = store.job(job)
+        assert found
+        assert (jobs.refresh(found)["status"], found["pid"]) == ("running", first)
+        # And it is watched: nobody asks for it.
+        psutil.Process(first).kill()
+        _until(lambda: _status(store, job) == "failed")
+        jobs.close()
+
+
+def test_a_job_whose_worker_ends_before_it_began_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = Jobs(Store(tmp_path), tmp_path)
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        monkeypatch.setattr(Workers, "start", lambda *_: worker.pid)
+        job = jobs.start("any", SYNC)
+        found = Store(tmp_path).job(job)
+        assert found
+        assert jobs.refresh(found)["status"] == "pending"
+        worker.kill()
+    _until(lambda: _status(Store(tmp_path), job) == "failed")
+    assert not Store(tmp_path).begin_job(job, 1, 1.0)
+
+
+def test_a_job_that_is_taken_while_it_is_cancelled_ends(tmp_path: Path) -> None:
+    with job_that_takes_long(tmp_path) as (store, connection):
+        jobs = Jobs(store, tmp_path)
+        job = jobs.start(connection, SYNC)
+        pending = store.job(job)
+        assert pending
+        _until(lambda: _status(store, job) == "running")
+        running = store.job(job)
+        assert running
+        assert jobs.cancel({**pending, "status": "pending", "pid": None})["status"] == "cancelled"
+        assert not psutil.pid_exists(running["pid"])
+        jobs.close()
+
+
+def test_a_job_that_a_server_left_pending_has_failed_for_the_next_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    job = store.create_job("any", SYNC)
+    jobs = Jobs(store, tmp_path)
+    jobs.open()
+    jobs.close()
+    assert _status(store, job) == "failed"
+
+
+def _status(store: Store, job: int) -> str:
+    found = store.job(job)
+    return found["status"] if found else "none"
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _serves(process: psutil.Process, folder: Path) -> bool:
