@@ -7,7 +7,6 @@ first sync leaves it; but no sync has run: the connection has no state, and its 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import json
 import sys
 import time
@@ -19,6 +18,7 @@ from google.cloud import bigquery
 
 from airbyte.connections import description
 from airbyte.connectors.destination_bigquery.landing import Landing
+from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.protocol import ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column, json_schema
 from airbyte.deletion_sweep import SweepError, ensure_deleted_at
@@ -72,7 +72,7 @@ def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
             raise BulkLoadError(f"raw.{stream.name} holds {rows:,} rows already: `make clean-data` begins anew")
     loaded = {}
     started = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(1) as converter:
+    with Converter() as converter:
         for stream in streams():
             landing = Landing(bq, DATASET, stream, folder, converter)
             try:

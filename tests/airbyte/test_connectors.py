@@ -16,6 +16,7 @@ import pytest
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
 
 from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
+from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.protocol import OVERWRITE, ConfiguredStream
 from airbyte.connectors.source_postgres.connector import _received
 from stack import bigquery
@@ -297,7 +298,7 @@ def test_no_table_is_made_in_the_thread_that_a_cancellation_strikes(
     monkeypatch.setattr(bq, "create_table", noting)
     stream = ConfiguredStream("things", None, {"id": {"type": "integer"}}, "full_refresh", OVERWRITE, (), 0, 1)
     record = {"stream": "things", "data": {"id": 1}, "emitted_at": 0}
-    with ThreadPoolExecutor(1) as converter, ThreadPoolExecutor(1) as committer:
+    with Converter() as converter, ThreadPoolExecutor(1) as committer:
         landing = Landing(bq, "raw", stream, tmp_path, converter)
         landing.add(json.dumps({"type": "RECORD", "record": record}).encode() + b"\n", 1)
         landing.finish()

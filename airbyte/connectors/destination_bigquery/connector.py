@@ -21,6 +21,7 @@ from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers
 from airbyte.connectors.destination_bigquery.landing import Landing
+from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.destination_bigquery.spec import SPEC
 from airbyte.connectors.destination_bigquery.staging import JOB_SECONDS, LINGER_SECONDS, Batch
 from airbyte.connectors.protocol import (
@@ -146,7 +147,7 @@ class Landings:
         self._failed: set[str] = set()
         # Streams whose source has said itself that they are not complete.
         self._incomplete: set[str] = set()
-        self._converter = ThreadPoolExecutor(1, "convert")
+        self._converter = Converter()
         # In the source's order, while the next streams are read.
         self._committer = ThreadPoolExecutor(COMMITTERS, "commit")
         self._commits: deque[Future[None]] = deque()

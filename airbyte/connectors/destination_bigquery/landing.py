@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import uuid
 from collections.abc import Iterable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers, parquet
 from airbyte.connectors.destination_bigquery.columns import AIRBYTE_COLUMNS, columns
+from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.destination_bigquery.staging import CLOSE, CLOSE_SECONDS, JOB_SECONDS, Staging, end
 from airbyte.connectors.destination_bigquery.statements import Statement
 from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, OVERWRITE, ConfigError, ConfiguredStream
@@ -37,9 +38,9 @@ class Landing:
     """One stream during one sync. While a file is converted, the next is filled, and earlier ones are being loaded by BigQuery."""
 
     def __init__(
-        self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, folder: Path, converter: Executor
+        self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, folder: Path, converter: Converter
     ) -> None:
-        """Nothing is created until there is a file, or until `commit`. `converter` is shared by the streams: one conversion at a time bounds memory."""
+        """Nothing is created until there is a file, or until `commit`. `converter` is shared by the streams."""
         if stream.destination_sync_mode not in (OVERWRITE, APPEND, APPEND_DEDUP):
             raise ConfigError(
                 f"stream {stream.name}: destination_sync_mode {stream.destination_sync_mode} is not supported"
@@ -163,7 +164,8 @@ class Landing:
 
     def _converted(self, lines: Path, place: int | None = None) -> Path:
         target = lines.with_suffix(".parquet")
-        with parquet.connect() as engine:
+        is_small = place is not None
+        with contextlib.nullcontext(self._converter.engine) if is_small else parquet.connect() as engine:
             parquet.convert(engine, lines, target, self.stream, self._columns, place)
         lines.unlink()
         return target

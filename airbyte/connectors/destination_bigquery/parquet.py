@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -27,6 +29,19 @@ def connect() -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
         }
     )
+
+
+class Converter(ThreadPoolExecutor):
+    """The thread that converts. There is one a sync: one conversion at a time bounds memory."""
+
+    def __init__(self) -> None:
+        """Nothing is started yet."""
+        super().__init__(1, "convert")
+
+    @functools.cached_property
+    def engine(self) -> duckdb.DuckDBPyConnection:
+        """The thread's DuckDB for small files, which take less time than to connect. One that has seen many large files keeps a third more memory."""
+        return connect()
 
 
 def convert(

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +105,7 @@ class Staging:
 class Batch:
     """Complete streams with few rows, for one staging table."""
 
-    def __init__(self, client: bigquery.Client, dataset: str, folder: Path, converter: Executor) -> None:
+    def __init__(self, client: bigquery.Client, dataset: str, folder: Path, converter: parquet.Converter) -> None:
         """Files are made in `folder`, by `converter`, which does one thing after the other."""
         self._client = client
         self._dataset = dataset
@@ -146,8 +146,7 @@ class Batch:
                 types |= {shared: landing.types[name] for name, shared in staged(landing.types, place).items()}
         if files:
             united = self._folder / f"{uuid.uuid4().hex}.parquet"
-            with parquet.connect() as engine:
-                parquet.unite(engine, files, united)
+            parquet.unite(self._converter.engine, files, united)
             staging.load(united, types)
             for file in (*files, united):
                 file.unlink()
