@@ -124,6 +124,7 @@ def replace() -> None:
     from local_bigquery.catalog import datasets, tabledata, tables
     from local_bigquery.engine import database
     from local_bigquery.jobs import merge, query
+    from local_bigquery.sql import translate
     from local_bigquery.sql.rules import partitions
 
     from stack import emulator_catalog, emulator_merge, emulator_records, emulator_versions
@@ -132,10 +133,12 @@ def replace() -> None:
     emulator_versions.replace()
     database.objects = emulator_catalog.objects
     datasets.exists = emulator_catalog.has_dataset
+    tables.load = emulator_catalog.load
     tables.columns = tabledata.columns = emulator_catalog.columns
     partitions._hidden = emulator_catalog.has_ingestion_time
     merge.run = emulator_merge.run
     query.execute = emulator_catalog.execute
+    translate.STATEMENT_RULES = [emulator_catalog.apply_rules]
     database.execute(PARSE_JSON)
 
 

@@ -37,6 +37,14 @@ STATEMENTS = (
     "CREATE TABLE {0}.marts.orders AS SELECT 1 AS id",
     'CREATE TABLE {0}.marts.days (id BIGINT NOT NULL, day STRUCT(a INTEGER), "_PARTITIONTIME" TIMESTAMPTZ, names VARCHAR[])',
     "ALTER TABLE {0}.marts.days ALTER id DROP NOT NULL",
+    "ALTER TABLE {0}.marts.days ADD COLUMN amount INTEGER DEFAULT 3",
+    "ALTER TABLE {0}.marts.days ALTER amount TYPE BIGINT",
+    "ALTER TABLE {0}.marts.days RENAME COLUMN amount TO total",
+    "ALTER TABLE {0}.marts.days DROP COLUMN total",
+    "ALTER TABLE {0}.marts.days ADD COLUMN amount DECIMAL(38, 9)",
+    "ALTER TABLE {0}.marts.days ADD COLUMN day.b VARCHAR",
+    'ALTER TABLE {0}.marts.days DROP COLUMN "_PARTITIONTIME"',
+    "CREATE OR REPLACE TABLE {0}.marts.days (id VARCHAR, day STRUCT(b INTEGER)[])",
     'CREATE TABLE emulator._results."a-project:job" AS SELECT range AS id FROM range(7)',
 )
 QUESTIONS = [
