@@ -9,12 +9,14 @@ import os
 import random
 import time
 
+import httpx
 import psutil
 import psycopg
 import pytest
 from faults import syncs
 from faults.truth import differences
 from faults.writers import Application
+from psycopg import sql
 
 from airbyte.connections import apply
 from airbyte.connections.description import load
@@ -81,22 +83,46 @@ def test_raw_equals_the_source_after_the_sync_that_follows_a_kill(
             victim = VICTIMS[number % len(VICTIMS)]
             with application.writing(hold=False):
                 time.sleep(0.3)
-            began = time.monotonic()
-            job = syncs.start(api, connection)
-            # The source has said everything long before a sync ends.
-            delay = length * chance.random() * (0.3 if victim == "source" else 1.0)
-            time.sleep(delay)
-            kill(airbyte_server, victim, began + length + 5)
-            status = syncs.wait(api, job)["status"]
-            outcomes[victim].append(f"{delay:.1f} s: {status}")
+            if victim == "source":
+                moment, job = kill_the_source(airbyte_server, api, connection, chance)
+            else:
+                began = time.monotonic()
+                job = syncs.start(api, connection)
+                delay = length * chance.random()
+                time.sleep(delay)
+                kill(airbyte_server, victim, began + length + 5)
+                moment = f"{delay:.1f} s"
+            outcomes[victim].append(f"{moment}: {syncs.wait(api, job)['status']}")
             began = time.monotonic()
             syncs.succeed(api, connection)
             length = time.monotonic() - began
-            rest(airbyte_server, f"after kill {number} ({victim} at {delay:.2f} s), seed {SEED}")
+            rest(airbyte_server, f"after kill {number} ({victim}, {moment}), seed {SEED}")
         api.delete(f"/connections/{connection}")
     print(f"{KILLS} kills in {time.monotonic() - started:.0f} s: {outcomes}")
     ended = [outcome for of_victim in outcomes.values() for outcome in of_victim if outcome.endswith("failed")]
     assert ended, f"no kill met a running sync: {outcomes}"
+    waiting = [outcome for outcome in outcomes["source"] if outcome.startswith("before")]
+    assert all(outcome.endswith("failed") for outcome in waiting), waiting
+
+
+def kill_the_source(settings: Settings, api: httpx.Client, connection: str, chance: random.Random) -> tuple[str, int]:
+    """Start a sync and kill -9 its source, which reads for a moment only: while a table keeps it waiting, or just after. Returns when, and the job."""
+    table = chance.choice(load().streams).name
+    delay = chance.choice((None, chance.random() / 20))
+    waits = "select exists (select from pg_stat_activity where application_name = 'airbyte source_postgres' and wait_event_type = 'Lock')"
+    with psycopg.connect(settings.admin_dsn) as lock, psycopg.connect(settings.admin_dsn, autocommit=True) as watch:
+        lock.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.Identifier(table)))
+        job = syncs.start(api, connection)
+        deadline = time.monotonic() + 60
+        while watch.execute(waits).fetchone() != (True,):
+            assert time.monotonic() < deadline, api.get(f"/jobs/{job}/log").text
+            time.sleep(0.02)
+        source = syncs.processes(settings)["source"]
+        if delay is not None:
+            lock.rollback()
+            time.sleep(delay)
+        end(source)
+    return f"{'before' if delay is None else f'{delay * 1000:.0f} ms into'} {table}", job
 
 
 def kill(settings: Settings, victim: str, deadline: float) -> None:
