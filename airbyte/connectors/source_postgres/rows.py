@@ -6,6 +6,9 @@ single values too large for a record, are found here, where the exact text still
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from psycopg import sql
 
 from airbyte.connectors.protocol import SUSPICIOUS_NUMBER, ConfiguredStream
@@ -37,7 +40,9 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
     """COPY of the rows that meet `condition`, a line each: the row as JSON, then `,"meta":…` where a value had to become null."""
     table = sql.Identifier(stream.namespace or "public", stream.name)
     where = sql.SQL(" where ") + condition if condition is not None else sql.SQL("")
-    problems = {name: found for name, column in columns.items() if (found := _problem(name, column)) is not None}
+    # Names of ours: an identifier has 63 bytes, and a column's own may take them all.
+    text_of = {name: sql.Identifier(f"~{number} text") for number, name in enumerate(columns)}
+    problems = {name: found for name, column in columns.items() if (found := _problem(column, text_of[name]))}
     sent = [_sent(name, column) for name, column in columns.items()]
     # `x` alone would be the column of that name, where there is one.
     line: sql.Composable = sql.SQL("row_to_json(x.*)::text")
@@ -50,6 +55,8 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
         )
     else:
         marks = {name: sql.Identifier(f"~{number}") for number, name in enumerate(problems)}
+        texts = [sql.SQL("{} as {}").format(_text(name, columns[name]), text_of[name]) for name in problems]
+        read = [sql.Identifier(name) for name in columns]
         noted = [sql.SQL("{} as {}").format(problem, marks[name]) for name, problem in problems.items()]
         kept = [
             sql.SQL("case when y.{0} is null then y.{1} end as {1}").format(marks[name], sql.Identifier(name))
@@ -58,20 +65,21 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
             for name in columns
         ]
         changes = [
-            sql.SQL("""'{{"field":' || {0} || ',"change":"NULLED","reason":"' || y.{1} || '"}}'""").format(
-                sql.SQL("to_json({}::text)::text").format(sql.Literal(name)), mark
-            )
-            for name, mark in marks.items()
+            sql.SQL("{} || y.{} || '\"}}'").format(sql.Literal(_nulled(name)), mark) for name, mark in marks.items()
         ]
-        # OFFSET keeps the planner from evaluating each check once a mention.
+        # Nearly every row is clean, and is asked nothing more. OFFSET keeps the planner from evaluating each text, and each check, once a mention.
         rows = sql.SQL(
-            """select {line} || coalesce(',"meta":{{"changes":[' || nullif(concat_ws(',', {changes}), '') || ']}}', '') """
-            "from (select {sent}, {noted} from {table}{where} offset 0) as y cross join lateral (select {kept}) as x"
+            "select {line} || case when {clean} then '' else ',\"meta\":{{\"changes\":[' || concat_ws(',', {changes}) || ']}}' end "
+            "from (select {sent}, {noted} from (select {read}, {texts} from {table}{where} offset 0) as z offset 0) as y "
+            "cross join lateral (select {kept}) as x"
         ).format(
             line=line,
+            clean=sql.SQL(" and ").join(sql.SQL("y.{} is null").format(mark) for mark in marks.values()),
             changes=_list(changes),
             sent=_list(sent),
             noted=_list(noted),
+            read=_list(read),
+            texts=_list(texts),
             table=table,
             where=where,
             kept=_list(kept),
@@ -80,7 +88,12 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
     return sql.SQL("copy ({}) to stdout (format csv, quote E'\\x01', delimiter E'\\x02')").format(rows)
 
 
-def _list(items: list[sql.Composed]) -> sql.Composed:
+def _nulled(name: str) -> str:
+    """The note of a value that became null, up to the reason."""
+    return f'{{"field":{json.dumps(name, ensure_ascii=False)},"change":"NULLED","reason":"'
+
+
+def _list(items: Sequence[sql.Composable]) -> sql.Composed:
     return sql.SQL(", ").join(items)
 
 
@@ -89,10 +102,14 @@ def _sent(name: str, column: Column) -> sql.Composed:
     return sql.SQL(text).format(sql.Identifier(name))
 
 
-def _problem(name: str, column: Column) -> sql.Composed | None:
-    """The reason why a value cannot be sent, null when it can; None when every value of the type can."""
+def _text(name: str, column: Column) -> sql.Composed:
+    """What `_problem` looks at; to make it costs more than to look."""
+    return sql.SQL("to_json({})::text" if column.is_array else "{}::text").format(sql.Identifier(name))
+
+
+def _problem(column: Column, text: sql.Identifier) -> sql.Composed | None:
+    """The reason why a value of that `text` cannot be sent, null when it can; None when every value of the type can."""
     tests = []
-    text = sql.SQL("to_json({})::text" if column.is_array else "{}::text").format(sql.Identifier(name))
     if column.may_be_large:
         test = sql.SQL("octet_length({}) > {}").format(text, sql.Literal(MAXIMUM_FIELD_BYTES))
         tests.append((test, TOO_LARGE))
