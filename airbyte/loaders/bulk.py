@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -72,9 +73,9 @@ def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
             raise BulkLoadError(f"raw.{stream.name} holds {rows:,} rows already: `make clean-data` begins anew")
     loaded = {}
     started = time.monotonic()
-    with Converter() as converter:
+    with Converter() as converter, ThreadPoolExecutor(1) as loader:
         for stream in streams():
-            landing = Landing(bq, DATASET, stream, folder, converter)
+            landing = Landing(bq, DATASET, stream, folder, converter, loader)
             try:
                 for path in sorted((folder / stream.name).glob("*.parquet")):
                     landing.add_parquet(path, pq.read_metadata(path).num_rows)

@@ -298,8 +298,8 @@ def test_no_table_is_made_in_the_thread_that_a_cancellation_strikes(
     monkeypatch.setattr(bq, "create_table", noting)
     stream = ConfiguredStream("things", None, {"id": {"type": "integer"}}, "full_refresh", OVERWRITE, (), 0, 1)
     record = {"stream": "things", "data": {"id": 1}, "emitted_at": 0}
-    with Converter() as converter, ThreadPoolExecutor(1) as committer:
-        landing = Landing(bq, "raw", stream, tmp_path, converter)
+    with Converter() as converter, ThreadPoolExecutor(1) as loader, ThreadPoolExecutor(1) as committer:
+        landing = Landing(bq, "raw", stream, tmp_path, converter, loader)
         landing.add(json.dumps({"type": "RECORD", "record": record}).encode() + b"\n", 1)
         landing.finish()
         assert committer.submit(landing.commit).result() == 1

@@ -148,27 +148,33 @@ class Landings:
         # Streams whose source has said itself that they are not complete.
         self._incomplete: set[str] = set()
         self._converter = Converter()
+        self._loader = ThreadPoolExecutor(1, "load")
         # In the source's order, while the next streams are read.
         self._committer = ThreadPoolExecutor(COMMITTERS, "commit")
         self._commits: deque[Future[None]] = deque()
         self._batch: Batch | None = None
+        self._last_batch: Batch | None = None
 
     def open(self) -> None:
         """Make each stream's way; a stream whose columns or modes cannot be landed fails here."""
         for name, stream in self._streams.items():
             try:
-                self._landings[name] = Landing(self._client, self._dataset, stream, self._folder, self._converter)
+                self._landings[name] = Landing(
+                    self._client, self._dataset, stream, self._folder, self._converter, self._loader
+                )
             except ConfigError as error:
                 self._fail(name, error)
 
     def close(self) -> None:
         """Drop what is only temporary. A commit that still runs, because the sync is being cancelled or has failed, is ended first."""
-        self._committer.shutdown(wait=False, cancel_futures=True)
+        threads = (self._committer, self._loader, self._converter)
+        for thread in threads:
+            thread.shutdown(wait=False, cancel_futures=True)
         if any(not commit.done() for commit in self._commits):
             for landing in self._landings.values():
                 landing.abort()
-        self._committer.shutdown()
-        self._converter.shutdown(cancel_futures=True)
+        for thread in threads:
+            thread.shutdown()
         for landing in self._landings.values():
             landing.close()
 
@@ -234,7 +240,9 @@ class Landings:
             return
         landing = self._landings[name]
         if landing.rows and not landing.is_large:
-            self._batch = self._batch or Batch(self._client, self._dataset, self._folder, self._converter)
+            self._batch = self._batch or Batch(
+                self._client, self._dataset, self._folder, self._converter, self._loader, self._last_batch
+            )
             self._batch.add(landing)
             return
         with self._failing_alone(name):
@@ -245,7 +253,7 @@ class Landings:
     def _load_batch(self) -> None:
         """Load the small streams that are complete, and commit them then."""
         if self._batch is not None:
-            batch, self._batch = self._batch, None
+            batch, self._batch, self._last_batch = self._batch, None, self._batch
             for landing in batch.load():
                 self._commit_later(landing.stream.name)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import uuid
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import requests
 from google.api_core.exceptions import GoogleAPIError, NotFound
@@ -38,9 +39,15 @@ class Landing:
     """One stream during one sync. While a file is converted, the next is filled, and earlier ones are being loaded by BigQuery."""
 
     def __init__(
-        self, client: bigquery.Client, dataset: str, stream: ConfiguredStream, folder: Path, converter: Converter
+        self,
+        client: bigquery.Client,
+        dataset: str,
+        stream: ConfiguredStream,
+        folder: Path,
+        converter: Converter,
+        loader: Executor,
     ) -> None:
-        """Nothing is created until there is a file, or until `commit`. `converter` is shared by the streams."""
+        """Nothing is created until there is a file, or until `commit`. `converter` and `loader` are shared by the streams, and do one thing after the other."""
         if stream.destination_sync_mode not in (OVERWRITE, APPEND, APPEND_DEDUP):
             raise ConfigError(
                 f"stream {stream.name}: destination_sync_mode {stream.destination_sync_mode} is not supported"
@@ -62,7 +69,10 @@ class Landing:
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._converter = converter
-        self._pending: Future[Any] | None = None
+        self._loader = loader
+        # Of the files, in their order: what `_wait` waits for.
+        self._conversion: Future[Path] | None = None
+        self._loads: deque[Future[None]] = deque()
         self._statement_job: bigquery.QueryJob | None = None
         self._is_closed = False
 
@@ -74,7 +84,7 @@ class Landing:
     @property
     def is_large(self) -> bool:
         """Whether the stream is to have a staging table of its own."""
-        return self.size > SMALL_BYTES or self._pending is not None or self._staging.is_made
+        return self.size > SMALL_BYTES or self._conversion is not None or self._staging.is_made
 
     def add(self, lines: bytes, number: int) -> None:
         """Take whole RECORD lines."""
@@ -98,7 +108,7 @@ class Landing:
 
     def share(self, staging: Staging, place: int, converted: Future[Path]) -> None:
         """In place of `finish`: the rows come into a staging table with other streams', in which this one has the `place`, once they are `converted`."""
-        self._staging, self._place, self._pending = staging, place, converted
+        self._staging, self._place, self._conversion = staging, place, converted
 
     def convert(self, place: int) -> Path:
         """Everything taken as one Parquet file, for a staging table in which the stream has the `place`."""
@@ -140,10 +150,11 @@ class Landing:
     # loading beside the table
 
     def _load_file(self) -> None:
-        """Convert and load the current file in the background; no more than one waits."""
+        """Convert and load the current file in the background; one more may be converted, and one more be loaded."""
         lines = self._filled()
-        self._wait()
-        self._pending = self._converter.submit(self._convert_and_load, lines)
+        self._wait(loads=1)
+        self._conversion = self._converter.submit(self._converted, lines)
+        self._loads.append(self._loader.submit(self._load, self._conversion))
 
     def _filled(self) -> Path:
         """The file with what came until now; the next line begins another."""
@@ -153,12 +164,15 @@ class Landing:
         self._file, self.size = None, 0
         return lines
 
-    def _wait(self) -> None:
-        if self._pending is not None:
-            self._pending.result()
+    def _wait(self, loads: int = 0) -> None:
+        """Wait until the last file is converted and no more than so many `loads` are left."""
+        if self._conversion is not None:
+            self._conversion.result()
+        while len(self._loads) > loads:
+            self._loads.popleft().result()
 
-    def _convert_and_load(self, lines: Path) -> None:
-        converted = self._converted(lines)
+    def _load(self, conversion: Future[Path]) -> None:
+        converted = conversion.result()
         self._staging.load(converted, self.types)
         converted.unlink()
 

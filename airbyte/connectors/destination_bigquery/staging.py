@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,8 @@ from stack.bigquery import RETRY
 if TYPE_CHECKING:
     from airbyte.connectors.destination_bigquery.landing import Landing
 
-# A complete stream waits so long for others to share a staging table with, and until there is so much.
-LINGER_SECONDS = 0.5
+# A complete stream waits so long for others to share a staging table with, and until the load before has ended, but not when there is so much.
+LINGER_SECONDS = 0.25
 BATCH_BYTES = 32 << 20
 # A larger file is sent after its job: the emulator takes requests of several parts apart slowly, 30 ms a megabyte.
 ONE_REQUEST_BYTES = 1 << 20
@@ -105,21 +105,39 @@ class Staging:
 class Batch:
     """Complete streams with few rows, for one staging table."""
 
-    def __init__(self, client: bigquery.Client, dataset: str, folder: Path, converter: parquet.Converter) -> None:
-        """Files are made in `folder`, by `converter`, which does one thing after the other."""
+    def __init__(
+        self,
+        client: bigquery.Client,
+        dataset: str,
+        folder: Path,
+        converter: parquet.Converter,
+        loader: Executor,
+        earlier: Batch | None,
+    ) -> None:
+        """Files are made in `folder` by `converter` and sent by `loader`, each of which does one thing after the other."""
         self._client = client
         self._dataset = dataset
         self._folder = folder
         self._converter = converter
+        self._loader = loader
+        self._earlier = earlier
         self._members: list[Landing] = []
         self._files: list[Future[Path]] = []
+        self._loaded: Future[None] | None = None
         self._bytes = 0
         self._began = time.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """Whether it should wait for no other stream."""
-        return self._bytes >= BATCH_BYTES or time.monotonic() - self._began >= LINGER_SECONDS
+        """Whether it should wait for no other stream. While an earlier one is being loaded, it can: it would have to wait for that."""
+        if self._bytes >= BATCH_BYTES:
+            return True
+        return time.monotonic() - self._began >= LINGER_SECONDS and (self._earlier is None or self._earlier.is_loaded)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the load has ended, well or not."""
+        return self._loaded is not None and self._loaded.done()
 
     def add(self, landing: Landing) -> None:
         """Begin to convert a stream's lines."""
@@ -129,27 +147,36 @@ class Batch:
 
     def load(self) -> list[Landing]:
         """Nothing more is added: begin to load. Returns the streams, which can be committed."""
+        self._earlier = None
         staging = Staging(self._client, self._dataset, self._members[0].stream, users=len(self._members))
         for place, (landing, file) in enumerate(zip(self._members, self._files, strict=True)):
             landing.share(staging, place, file)
         # Only now, when each of them can let go of it.
-        staging.filled = self._converter.submit(self._load, staging)
+        united = self._converter.submit(self._unite)
+        staging.filled = self._loaded = self._loader.submit(self._load, staging, united)
         return self._members
 
-    def _load(self, staging: Staging) -> None:
-        """Load what could be converted; a stream whose records could not fails by itself when it is committed."""
+    def _unite(self) -> tuple[Path, dict[str, str]] | None:
+        """One file of what could be converted, and its columns' types; a stream whose records could not fails by itself when it is committed."""
         files: list[Path] = []
         types = {STREAM: "INT64"}
         for place, (landing, converted) in enumerate(zip(self._members, self._files, strict=True)):
             if converted.exception() is None:
                 files.append(converted.result())
                 types |= {shared: landing.types[name] for name, shared in staged(landing.types, place).items()}
-        if files:
-            united = self._folder / f"{uuid.uuid4().hex}.parquet"
-            parquet.unite(self._converter.engine, files, united)
-            staging.load(united, types)
-            for file in (*files, united):
-                file.unlink()
+        if len(files) <= 1:
+            return (files[0], types) if files else None
+        united = self._folder / f"{uuid.uuid4().hex}.parquet"
+        parquet.unite(self._converter.engine, files, united)
+        for file in files:
+            file.unlink()
+        return united, types
+
+    def _load(self, staging: Staging, united: Future[tuple[Path, dict[str, str]] | None]) -> None:
+        if found := united.result():
+            path, types = found
+            staging.load(path, types)
+            path.unlink()
 
 
 def end(job: bigquery.LoadJob | bigquery.QueryJob) -> None:
