@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
 
+from airbyte.connectors.destination_bigquery import staging
 from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
 from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.protocol import OVERWRITE, ConfiguredStream
@@ -306,6 +307,46 @@ def test_no_table_is_made_in_the_thread_that_a_cancellation_strikes(
     assert len(makers) == 2
     assert threading.main_thread() not in makers
     assert [table.table_id for table in bq.list_tables("raw")] == ["things"]
+
+
+def test_streams_gather_while_the_batch_before_them_is_being_loaded(
+    empty_raw: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bq = bigquery.client(empty_raw)
+    is_sent = threading.Event()
+    load = staging.Staging.load
+
+    def waiting(*arguments: Any) -> None:
+        assert is_sent.wait(30)
+        load(*arguments)
+
+    monkeypatch.setattr(staging.Staging, "load", waiting)
+    monkeypatch.setattr(staging, "LINGER_SECONDS", 0.0)
+    streams = [
+        ConfiguredStream(name, None, {"id": {"type": "integer"}}, "full_refresh", OVERWRITE, (), 0, 1)
+        for name in ("things", "others")
+    ]
+    with Converter() as converter, ThreadPoolExecutor(1) as loader:
+        batches: list[staging.Batch] = []
+        landings = []
+        for stream in streams:
+            landing = Landing(bq, "raw", stream, tmp_path, converter, loader)
+            record = {"stream": stream.name, "data": {"id": 1}, "emitted_at": 0}
+            landing.add(json.dumps({"type": "RECORD", "record": record}).encode() + b"\n", 1)
+            earlier = batches[-1] if batches else None
+            batches.append(staging.Batch(bq, "raw", tmp_path, converter, loader, earlier))
+            batches[-1].add(landing)
+            landings.append(landing)
+        assert [batch.is_due for batch in batches] == [True, False]
+        batches[0].load()
+        assert not batches[1].is_due
+        is_sent.set()
+        assert landings[0].commit() == 1
+        assert batches[1].is_due
+        batches[1].load()
+        assert landings[1].commit() == 1
+    assert {table.table_id for table in bq.list_tables("raw")} == {"things", "others"}
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_killed_syncs_left_is_dropped_by_the_streams_next_sync(
