@@ -38,7 +38,8 @@ class Jobs:
         self._workers.warm()
         for job in self._store.jobs():
             if job["status"] == PENDING:
-                self._end(job, "failed", "the server was stopped before the job began")
+                # One that is taken at this moment goes on, as those do whose workers live.
+                self._store.call_off_job(job["id"], "failed", "the server was stopped before the job began")
             self.refresh(job)
 
     def start(self, connection_id: str, job_type: str) -> int:

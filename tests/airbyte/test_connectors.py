@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from google.cloud import bigquery as google_bigquery
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
 
 from airbyte.connectors.destination_bigquery import staging
@@ -285,6 +286,17 @@ def test_columns_with_the_names_that_the_query_uses_are_read(
     assert bigquery.query(bq, "select x, y, t from landing.checked") == [{"x": {"a": 2}, "y": 1, "t": "b"}]
 
 
+def landing_of_one_record(
+    bq: google_bigquery.Client, name: str, folder: Path, converter: Converter, loader: ThreadPoolExecutor
+) -> Landing:
+    """A stream's landing in raw that has taken one record."""
+    stream = ConfiguredStream(name, None, {"id": {"type": "integer"}}, "full_refresh", OVERWRITE, (), 0, 1)
+    landing = Landing(bq, "raw", stream, folder, converter, loader)
+    record = {"stream": name, "data": {"id": 1}, "emitted_at": 0}
+    landing.add(json.dumps({"type": "RECORD", "record": record}).encode() + b"\n", 1)
+    return landing
+
+
 def test_no_table_is_made_in_the_thread_that_a_cancellation_strikes(
     empty_raw: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,11 +309,8 @@ def test_no_table_is_made_in_the_thread_that_a_cancellation_strikes(
         return make(*arguments, **named)
 
     monkeypatch.setattr(bq, "create_table", noting)
-    stream = ConfiguredStream("things", None, {"id": {"type": "integer"}}, "full_refresh", OVERWRITE, (), 0, 1)
-    record = {"stream": "things", "data": {"id": 1}, "emitted_at": 0}
     with Converter() as converter, ThreadPoolExecutor(1) as loader, ThreadPoolExecutor(1) as committer:
-        landing = Landing(bq, "raw", stream, tmp_path, converter, loader)
-        landing.add(json.dumps({"type": "RECORD", "record": record}).encode() + b"\n", 1)
+        landing = landing_of_one_record(bq, "things", tmp_path, converter, loader)
         landing.finish()
         assert committer.submit(landing.commit).result() == 1
     assert len(makers) == 2
@@ -322,17 +331,11 @@ def test_streams_gather_while_the_batch_before_them_is_being_loaded(
 
     monkeypatch.setattr(staging.Staging, "load", waiting)
     monkeypatch.setattr(staging, "LINGER_SECONDS", 0.0)
-    streams = [
-        ConfiguredStream(name, None, {"id": {"type": "integer"}}, "full_refresh", OVERWRITE, (), 0, 1)
-        for name in ("things", "others")
-    ]
     with Converter() as converter, ThreadPoolExecutor(1) as loader:
         batches: list[staging.Batch] = []
         landings = []
-        for stream in streams:
-            landing = Landing(bq, "raw", stream, tmp_path, converter, loader)
-            record = {"stream": stream.name, "data": {"id": 1}, "emitted_at": 0}
-            landing.add(json.dumps({"type": "RECORD", "record": record}).encode() + b"\n", 1)
+        for name in ("things", "others"):
+            landing = landing_of_one_record(bq, name, tmp_path, converter, loader)
             earlier = batches[-1] if batches else None
             batches.append(staging.Batch(bq, "raw", tmp_path, converter, loader, earlier))
             batches[-1].add(landing)
