@@ -3,9 +3,10 @@
 import contextlib
 import datetime
 import json
-import os
+import time
 from typing import Any
 
+import psutil
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.timeout import timeout
 from marketplace.airbyte_sync import failure
@@ -90,9 +91,21 @@ log.parent.mkdir(parents=True, exist_ok=True)
 log.write_text("12:00 source: reading\n12:01 error: stream a stops\n12:01 error: stream b stops\n")
 syncs = [failure(job, "Job failed: \nconnection_id='c'") for job in (1000007, 1000008)]
 log.unlink()
-try:
-    os.kill(int((load().local_dir / "hanging").read_text()), 0)
-    hangs_on = True
-except ProcessLookupError:
-    hangs_on = False
+
+
+def ends(process_id: int, within_seconds: float = 30) -> bool:
+    """Whether a process that was sent a signal ends; one that only waits to be reaped has ended."""
+    try:
+        process = psutil.Process(process_id)
+        deadline = time.monotonic() + within_seconds
+        while process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+    except psutil.NoSuchProcess:
+        pass
+    return True
+
+
+hangs_on = not ends(int((load().local_dir / "hanging").read_text()))
 print(json.dumps(outcomes | {"told": told, "texts": texts, "syncs": syncs, "hangs on": hangs_on}))
