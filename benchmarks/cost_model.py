@@ -66,7 +66,7 @@ def measured(results: Path = RESULTS) -> Json:
     files = []
     for path in sorted(results.glob("peers_scale_*.json")):
         result = json.loads(path.read_text())
-        if result["memory_limit"]:
+        if result["memory_limit"] or result.get("skewed"):
             continue
         scale, tables = result["scale"], result["tables"]
         if not set(DBT_READS) <= set(tables) or not result["results"]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
+from benchmarks.memory import size_in_bytes
 from benchmarks.plots import ENGINES, JOBS, RESULTS
 
 Json = dict[str, Any]
@@ -37,14 +38,19 @@ def _load(pattern: str, without: str = "$^") -> dict[str, Json]:
 
 
 def peers() -> list[tuple[str, Json]]:
-    """The runs without a limit by scale, with their file's name."""
-    return sorted(_load("peers_scale_*.json", "_memory_").items(), key=lambda item: item[1]["scale"])
+    """The runs without a limit, of an input as it comes, by scale, with their file's name."""
+    return sorted(_load("peers_scale_*.json", plots.SPECIAL).items(), key=lambda item: item[1]["scale"])
 
 
 def limited() -> list[tuple[str, Json]]:
     """The runs with a limit, by scale and limit."""
     found = _load("peers_scale_*_memory_*.json").items()
-    return sorted(found, key=lambda item: (item[1]["scale"], int(item[1]["memory_limit"][:-1])))
+    return sorted(found, key=lambda item: (item[1]["scale"], size_in_bytes(item[1]["memory_limit"])))
+
+
+def on_skewed_input() -> list[tuple[str, Json]]:
+    """The runs of a skewed input, by scale."""
+    return sorted(_load("peers_scale_*_skewed.json").items(), key=lambda item: item[1]["scale"])
 
 
 def link(*names: str) -> str:
@@ -134,6 +140,7 @@ def verdict() -> str:
         f"({link(name)}). At scale {largest['scale']:g} they take {work} times the CPU seconds, in the same order ({link(largest_name)}).",
         f"Where it is faster: {'; '.join(wins)}." if wins else nowhere,
         _under_limits(),
+        _when_skewed(),
         "A cluster was not measured: two worker processes on these cores are none. What Spark is for here is what one machine does not have: the memory and "
         "the disks of several, and a lake that others read.",
     ]
@@ -141,31 +148,61 @@ def verdict() -> str:
 
 
 def _under_limits() -> str:
-    results = limited()
-    if not results:
+    """What Spark does under each limit, who fails at some of it, and who does the same with fewer CPU seconds."""
+    said = []
+    for name, result in limited():
+        figures = result["figures"]
+        does = [job for job in JOBS if figures.get(job, {}).get("spark", {"runs": 0})["runs"]]
+        failing, dearer, cheaper = [], [], []
+        for other in ("duckdb", "polars", "pysail"):
+            label = ENGINES[other][0].split(",")[0]
+            its = {job: figures[job][other] for job in does if other in figures[job]}
+            failed = [JOBS[job].lower() for job, found in its.items() if _failed(found)]
+            costs = {
+                JOBS[job].lower(): found["cpu_seconds"]["median"] - figures[job]["spark"]["cpu_seconds"]["median"]
+                for job, found in its.items()
+                if found["runs"]
+            }
+            if failed:
+                failing.append(f"{label} fails at {_all_or(failed)}")
+            if more := [job for job, seconds in costs.items() if seconds > 0]:
+                dearer.append(f"{label} takes more CPU seconds for {_all_or(more)}")
+            if its and not failed and max(costs.values()) <= 0:
+                cheaper.append(label)
+        parts = [_all_or([JOBS[job].lower() for job in does]) if does else "none", *failing, *dearer]
+        if cheaper:
+            parts.append(f"{_listed(cheaper)} {'does' if len(cheaper) == 1 else 'do'} the same in fewer CPU seconds")
+        number, unit = result["memory_limit"][:-1], result["memory_limit"][-1].upper()
+        said.append(f"of {number} {unit}B Spark does {'; '.join(parts)} ({link(name)})")
+    if not said:
         return ""
-    said, done = [], []
-    for name, result in results:
-        where = f"at scale {result['scale']:g} with {result['memory_limit'].upper()}B"
-        for job in JOBS:
-            spark, duck = (result["figures"].get(job, {}).get(engine, {"runs": 0}) for engine in ("spark", "duckdb"))
-            if spark["runs"] and _failed(duck):
-                said.append(f"{JOBS[job].lower()} {where}, where DuckDB fails ({link(name)})")
-            elif spark["runs"] and duck["runs"] and spark["cpu_seconds"]["median"] < duck["cpu_seconds"]["median"]:
-                said.append(f"{JOBS[job].lower()} {where}, where it takes fewer CPU seconds ({link(name)})")
-            elif spark["runs"] and duck["runs"]:
-                done.append((name, where))
-    if said:
-        return f"Under a memory limit it wins {'; '.join(said)}."
-    wheres = list(dict.fromkeys(where for _, where in done))
-    names = list(dict.fromkeys(name for name, _ in done))
-    return f"Under a memory limit it does not win either: {_listed(wheres)} both do every job, and DuckDB with fewer CPU seconds ({link(*names)})."
+    return f"With a memory limit at scale {limited()[-1][1]['scale']:g}, {'. With one '.join(said)}."
+
+
+def _all_or(jobs: list[str]) -> str:
+    return "every job" if len(jobs) == len(JOBS) else _listed(jobs)
+
+
+def _when_skewed() -> str:
+    if not on_skewed_input():
+        return ""
+    name, result = on_skewed_input()[-1]
+    times = {other: _times(result, other) for other in ("duckdb", "polars", "pysail")}
+    wins = [
+        f"{JOBS[job].lower()} against {ENGINES[other][0]}"
+        for other, of_jobs in times.items()
+        for job, ratio in of_jobs.items()
+        if ratio < 1
+    ]
+    where = f"Of a skewed input at scale {result['scale']:g} Spark's jobs take"
+    said = _listed([f"{ratio:.1f}" for ratio in times["duckdb"].values()])
+    return f"{where} {said} times DuckDB's wall time ({link(name)}). {f'It is faster at {_listed(wins)}.' if wins else 'It wins nowhere there.'}"
 
 
 def machine() -> str:
     """What was run, on what."""
     rows = []
-    for name, result in (*peers(), *limited()):
+    for name, result in (*peers(), *limited(), *on_skewed_input()):
         about = result["machine"]
         versions = ", ".join(
             f"{key} {about[key]}" for key in ("pyspark", "duckdb", "polars", "pysail", "java") if key in about
@@ -305,11 +342,6 @@ def memory() -> str:
             for engine, found in result["figures"].get(job, {}).items():
                 if engine == "floor":
                     continue
-                if _failed(found):
-                    told = [f"failed: {_short(found['errors'][0])}", "-", "-"]
-                else:
-                    wall = _spread(found["wall_seconds"]) if "wall_seconds" in found else _instead(found)
-                    told = [wall, _spread(found["cpu_seconds"]), _number(found["peak_megabytes"]["median"])]
                 spilled = f"{found['spilled_bytes']['median'] / 1e6:,.0f}" if "spilled_bytes" in found else "-"
                 limited_by = next(
                     (run["limited_by"] for run in result["runs"][job][engine] if run.get("limited_by")), "-"
@@ -321,7 +353,7 @@ def memory() -> str:
                         limited_by,
                         label,
                         ENGINES[engine][0],
-                        *told,
+                        *_taken(found),
                         spilled,
                     ]
                 )
@@ -337,6 +369,27 @@ def memory() -> str:
         "spilled, MB (Spark)",
     ]
     return table(head, rows) if rows else NOTHING
+
+
+def skew() -> str:
+    """Seconds and peak memory, or the error, where much of the input has single keys."""
+    rows = [
+        [f"[{result['scale']:g}](../benchmarks/results/{name})", label, ENGINES[engine][0], *_taken(found)]
+        for name, result in on_skewed_input()
+        for job, label in JOBS.items()
+        for engine, found in result["figures"].get(job, {}).items()
+        if engine != "floor"
+    ]
+    head = ["scale", "job", "engine", "wall seconds", "CPU seconds", "peak memory, MB"]
+    return table(head, rows) if rows else NOTHING
+
+
+def _taken(found: Json) -> list[str]:
+    """Wall seconds, CPU seconds and peak memory of an engine's runs of a job; or why there are none."""
+    if _failed(found):
+        return [f"failed: {_short(found['errors'][0])}", "-", "-"]
+    wall = _spread(found["wall_seconds"]) if "wall_seconds" in found else _instead(found)
+    return [wall, _spread(found["cpu_seconds"]), _number(found["peak_megabytes"]["median"])]
 
 
 def _short(error: str) -> str:
@@ -733,6 +786,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "floor": floor,
     "growth": growth,
     "memory": memory,
+    "skew": skew,
     "errors": errors,
     "change": change,
     "landing": landing,

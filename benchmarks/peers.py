@@ -23,8 +23,11 @@ that fails has its error as its result.
 --memory-limit is DuckDB's memory_limit, Spark's driver memory (its heap; SPARK_DRIVER_MEMORY, 2g, without a limit), Sail's memory pool, and for Polars, which
 has none, RLIMIT_DATA.
 
+--skewed puts much of the work on single keys (SKEWED): one event has a fiftieth of all payment rows, one order a twentieth of all items, one seller a fifth of
+all tier rows.
+
 polars and pysail have an environment of their own, which `make bench` installs. Results: results/peers_scale_<SCALE>.json, with a limit
-results/peers_scale_<SCALE>_memory_<LIMIT>.json.
+results/peers_scale_<SCALE>_memory_<LIMIT>.json, of the skewed input results/peers_scale_<SCALE>_skewed.json.
 """
 
 from __future__ import annotations
@@ -104,15 +107,31 @@ PASSING = ("wall_seconds", "in_session_seconds")
 NORMALIZED = {"NUMERIC": "{0}::decimal(38, 9)", "TIMESTAMP": "epoch_us({0}::timestamptz)", "INT64": "{0}::bigint"}
 # Bytes that BigQuery counts a value as (https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#data_type_sizes).
 LOGICAL_BYTES = {"NUMERIC": 16, "TIMESTAMP": 8, "DATE": 8, "INT64": 8, "BOOL": 1}
+# Of a skewed input: by table, the column that has one value in one row of so many. The order is one of the marketplace's, that its items have a date.
+SKEWED = {
+    "payments": ("event_id", "'a-replayed-event'", 50),
+    "order_items": ("order_id", "(select min(id) from read_parquet('{orders}/**/*.parquet'))", 20),
+    "seller_tier_history": ("user_id", "'a-busy-seller'", 5),
+}
 
 
-def prepare(bulk: Path, inputs: Path) -> None:
-    """The jobs' input in `inputs`, a folder a table by the lake's names: raw's from `bulk`, the ECB's rates, and the deduplicated payments, made by DuckDB."""
+def prepare(bulk: Path, inputs: Path, is_skewed: bool = False) -> None:
+    """The jobs' input in `inputs`, a folder a table by the lake's names.
+
+    raw's tables are those of `bulk`, as they are or skewed; beside them the ECB's rates, and the deduplicated payments, made by DuckDB.
+    """
     shutil.rmtree(inputs, ignore_errors=True)
     for table in RAW:
-        link = inputs / table.lake_name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(bulk.resolve() / table.name)
+        folder, source = inputs / table.lake_name, bulk.resolve() / table.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if is_skewed and table.name in SKEWED:
+            column, value, every = SKEWED[table.name]
+            chosen = f"case when hash(id) % {every} = 0 then {value.format(orders=bulk / 'orders')} else {column} end"
+            rows = f"select * replace ({chosen} as {column}) from read_parquet('{source}/**/*.parquet')"
+            with duckdb.connect() as engine:
+                engine.execute(f"copy ({rows}) to '{folder}' (format parquet, per_thread_output true)")
+        else:
+            folder.symlink_to(source)
     rates = list(zip(*ecb_fx_rates.published(), strict=True))
     columns = {
         "rate_date": pa.array(rates[0], pa.date32()),
@@ -319,11 +338,13 @@ def undisturbed(case: Case, engine: str, job: str, calm: float, disturbed: float
 
 
 def _last_words(log: Path, status: int) -> str:
-    """Why a process ended without a report: the first line of its output that names an error, else its last."""
+    """Why a process ended without a report: the first line of its output that says so by the clearest of some words, else its last."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line or "Exception" in line]
+    # A JVM without memory leaves its client with another error; "memory allocation" is what a program in Rust says before it is aborted.
+    telling = ("OutOfMemoryError", "memory allocation", "Error", "Exception")
+    errors = [line for word in telling for line in lines if word in line]
     how = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return f"{how}: {(errors or lines or ['no output'])[-1 if not errors else 0][:500]}"
+    return f"{how}: {(errors or lines[-1:] or ['no output'])[0][:500]}"
 
 
 def rotated(engines: Sequence[str], number: int) -> Iterator[str]:
@@ -443,6 +464,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--jobs", nargs="+", choices=tuple(JOBS), default=list(JOBS))
     parser.add_argument("--memory-limit", help="such as 1g or 512m (default: none, but Spark's driver memory)")
+    parser.add_argument("--skewed", action="store_true", help="much of the input has single keys")
     parser.add_argument("--calm", type=float, default=0, metavar="SECONDS", help="wait so long for a calm machine")
     parser.add_argument(
         "--disturbed", type=float, default=1, metavar="SHARE", help="do a run again when others took more"
@@ -463,12 +485,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not holds(bulk, chosen.scale) and source_parquet.main([str(bulk), "--scale", str(chosen.scale)]):
         return 1
     suffix = f"_memory_{chosen.memory_limit}" if chosen.memory_limit else ""
+    suffix += "_skewed" if chosen.skewed else ""
     output = chosen.output or RESULTS / f"peers_scale_{chosen.scale:g}{suffix}.json"
     about = machine()
     current.local_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="peers-", dir=current.local_dir) as name:
         folder = Path(name)
-        prepare(bulk, folder / "inputs")
+        prepare(bulk, folder / "inputs", chosen.skewed)
         read = tables(folder / "inputs")
         case = Case(current, folder / "inputs", chosen.memory_limit, folder / "run")
         faults: list[str] = []
@@ -479,6 +502,7 @@ def main(arguments: list[str] | None = None) -> int:
                 {
                     "scale": chosen.scale,
                     "memory_limit": chosen.memory_limit,
+                    "skewed": chosen.skewed,
                     "machine": about | versions(runs),
                     "spark": {
                         "driver_memory": chosen.memory_limit or current.spark_driver_memory,

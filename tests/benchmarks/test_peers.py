@@ -166,6 +166,31 @@ def test_spark_and_duckdb_write_the_same_rows_and_everything_is_measured(
     assert list((tmp_path / "local").iterdir()) == []
 
 
+def test_a_skewed_input_has_as_many_rows_and_a_share_of_them_under_one_key(bulk: Path, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    peers.prepare(bulk, inputs, is_skewed=True)
+    with duckdb.connect() as engine:
+
+        def rows(folder: Path) -> str:
+            return f"read_parquet('{folder}/**/*.parquet')"
+
+        for table, (column, _, every) in peers.SKEWED.items():
+            as_is, skewed = rows(bulk / table), rows(inputs / "raw" / table)
+            most = f"select max(n) from (select count(*) as n from {skewed} group by {column})"
+            count, least, top = engine.execute(
+                f"select (select count(*) from {as_is}), (select count(*) from {skewed}), ({most})"
+            ).fetchone() or (0, 0, 0)
+            assert count == least > 0
+            assert 0.5 < top / count * every < 2
+            assert (
+                engine.execute(f"describe from {as_is}").fetchall()
+                == engine.execute(f"describe from {skewed}").fetchall()
+            )
+        # Only an order that is there makes a join one-sided.
+        order = f"select order_id from {rows(inputs / 'raw' / 'order_items')} group by 1 order by count(*) desc limit 1"
+        assert engine.execute(f"select count(*) from {rows(bulk / 'orders')} where id = ({order})").fetchone() == (1,)
+
+
 def test_an_engine_that_fails_has_its_error_as_its_result(bulk: Path, tmp_path: Path) -> None:
     from stack import settings
 
@@ -184,7 +209,13 @@ def test_an_engine_that_dies_without_a_word_is_told_by_its_end(
 
     case = peers.Case(settings.load(), tmp_path, None, tmp_path / "run")
     monkeypatch.setattr(
-        case, "command", lambda engine, job: ["sh", "-c", "echo java.lang.OutOfMemoryError: heap; kill -9 $$"]
+        case,
+        "command",
+        lambda engine, job: [
+            "sh",
+            "-c",
+            "echo ConnectionRefusedError; echo java.lang.OutOfMemoryError: heap; kill -9 $$",
+        ],
     )
     assert case.run("duckdb", "seller_tier_scd2")["error"] == "signal 9: java.lang.OutOfMemoryError: heap"
 
