@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import size_in_bytes
+
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -217,11 +219,11 @@ def job_over_floor(results: dict[str, Json]) -> Any:
 
 
 def memory_limits(results: dict[str, Json]) -> Any:
-    """CPU seconds under memory limits; a failure is written where its bar would be."""
+    """CPU seconds under memory limits; a failure is written where its bar would be, in its colour."""
     scale = max(result["scale"] for result in results.values())
     chosen = sorted(
         (result for result in results.values() if result["scale"] == scale),
-        key=lambda result: _megabytes(result["memory_limit"]),
+        key=lambda result: size_in_bytes(result["memory_limit"]),
     )
     engines = [
         engine
@@ -238,23 +240,19 @@ def memory_limits(results: dict[str, Json]) -> Any:
                 found = result["figures"].get(job, {}).get(engine, {})
                 if "cpu_seconds" in found:
                     height = found["cpu_seconds"]["median"]
-                    bar = panel.bar(x, height, width, color=color, label=label if place == 0 else None)
+                    bar = panel.bar(x, height, width, color=color, label=label)
                     panel.bar_label(bar, fmt="%.0f", padding=2, fontsize=8)
                 elif found:
-                    panel.text(x, 0, f"{label}: failed", rotation=90, ha="center", va="bottom", color=INK, fontsize=8)
+                    panel.text(x, 0, " failed", rotation=90, ha="center", va="bottom", color=color, fontsize=8)
         panel.set_xticks(range(len(chosen)), [result["memory_limit"].upper() + "B" for result in chosen])
         panel.grid(axis="x", visible=False)
-        panel.set(title=name, xlabel="memory limit")
+        panel.set(title=name, xlabel="memory limit", xlim=(-0.6, len(chosen) - 0.4))
         panel.margins(y=0.15)
     axes[0].set_ylabel("CPU seconds (median)")
     named = {label: handle for panel in axes for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(engines), frameon=False)
     figure.suptitle(f"Work under a memory limit, scale {scale:g} (DuckDB: memory_limit, Spark: driver heap)")
     return figure
-
-
-def _megabytes(limit: str) -> int:
-    return int(limit[:-1]) << (10 if limit.endswith("g") else 0)
 
 
 def change_against_full(results: dict[str, Json]) -> Any:
