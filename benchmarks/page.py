@@ -452,6 +452,17 @@ def change() -> str:
                         link(name),
                     ]
                 )
+            if f"dbt_{kind}_seconds" in figures:
+                full, changed = figures["dbt_full_seconds"], figures[f"dbt_{kind}_seconds"]
+                rows.append(
+                    [
+                        f"the same by dbt in the warehouse, {which} changed, scale {float(result['scale']):g}",
+                        _number(full),
+                        _number(changed),
+                        f"{changed / full:.0%}",
+                        link(name),
+                    ]
+                )
     return table(["what", "full, s", "after the change, s", "of a full one", "result"], rows) if rows else NOTHING
 
 

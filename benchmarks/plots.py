@@ -266,7 +266,11 @@ def change_against_full(results: dict[str, Json]) -> Any:
             share = result["incremental_of_full"]["after_a_day"]
             bars.append((f"dbt build on the emulator, one day, {scale}", share))
         elif name.startswith("spark_jobs") and "recent_of_full" in result["figures"]:
-            bars.append((f"Heavy stage in Spark, newest 1 %, {scale}", result["figures"]["recent_of_full"]))
+            figures = result["figures"]
+            bars.append((f"Heavy stage in Spark, newest 1 %, {scale}", figures["recent_of_full"]))
+            if "dbt_recent_seconds" in figures:
+                share = figures["dbt_recent_seconds"] / figures["dbt_full_seconds"]
+                bars.append((f"Heavy stage by dbt, newest 1 %, {scale}", share))
     from matplotlib import pyplot
 
     figure, panel = pyplot.subplots(figsize=(8.4, 1.2 + 0.45 * len(bars)), layout="constrained")

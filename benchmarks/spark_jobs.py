@@ -8,7 +8,8 @@ all rows; the last rate by a window over rates and rows together; periods by num
 
 `stage`: `spark-submit spark_jobs/heavy_steps.py` in a process of its own, raw to published tables: full, into an empty lake; with nothing new; after 1 % of the
 rows of each table changed in raw, the newest ones (`recent`, as a day's business does) or any (`scattered`, the worst case: there is one in every file). Wall
-seconds with the session's start, and the peak resident memory of the process with its JVM.
+seconds with the session's start, and the peak resident memory of the process with its JVM. After each, `dbt run` of the heavy models, a process of its own too,
+brings tables beside the published ones to the same state of raw; every row of both is compared, and a difference ends the benchmark.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from google.cloud import bigquery as google
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from airbyte.deletion_sweep import ensure_deleted_at
 from airbyte.loaders import bulk, ecb_fx_rates
 from benchmarks.deployment import RESULTS, Json, PeakMemory, deployment, machine, report, save, verdicts
 from benchmarks.spark_forms import FORMS, JOBS
@@ -50,7 +52,7 @@ from spark_jobs.tables import (
     PAYMENTS,
     SELLER_TIER_HISTORY,
 )
-from stack import bigquery, emulator
+from stack import bigquery, emulator, parity_audit
 from stack.settings import ROOT, Settings
 
 RAW = (PAYMENTS, ORDERS, ORDER_ITEMS, SELLER_TIER_HISTORY)
@@ -151,24 +153,53 @@ def _measure(spark: SparkSession, lake: Lake, job: str, repeat: int) -> Json:
 
 
 def measure_stage(current: Settings, bulk_folder: Path) -> Json:
-    """The heavy stage as the DAG runs it: full, with nothing new, and after changes of 1 %."""
+    """The heavy stage as the DAG runs it: full, with nothing new, and after changes of 1 %; by Spark, and by dbt beside."""
     # What the part before left would be half of the work.
     shutil.rmtree(current.local_dir / "lake", ignore_errors=True)
     bq = bigquery.client(current)
     bigquery.create_datasets(bq, current.bigquery_location)
     bulk.load(bq, bulk_folder)
     ecb_fx_rates.load(bq)
-    found = {"full": _submit(current)}
+    ensure_deleted_at(bq)
+    # What comes before the heavy models in a run of the DAG.
+    _dbt(current, "seed")
+    _dbt(current, "run", "--select", "path:models/staging", "int_fx_rates_daily")
+    found = {"full": _by_both(current)}
     before = _modified(bq)
-    found["nothing_new"] = _submit(current)
+    found["nothing_new"] = _by_both(current)
     after = _modified(bq)
     found["nothing_new"]["wrote"] = [name for name in before if after[name] != before[name]]
     for kind, rows in WHICH.items():
         for table, assignments in CHANGES.items():
             sql = f"update raw.{table} set {assignments}, {EXTRACTED_AT} = current_timestamp() where {rows[table]}"
             bigquery.query(bq, sql)
-        found[kind] = _submit(current)
+        found[kind] = _by_both(current)
     return found
+
+
+def _by_both(current: Settings) -> Json:
+    """The stage by Spark, then by dbt in datasets of its own, and how many rows were compared. Exits when they differ."""
+    found = _submit(current)
+    found["dbt_seconds"] = _dbt(current, "run", "--selector", "heavy")
+    compared = parity_audit.compare(current, spark_dataset="intermediate")
+    if differing := [each for each in compared if not each.is_equal]:
+        sys.exit(f"error: Spark and dbt differ: {differing}")
+    found["rows_compared"] = sum(each.dbt_rows for each in compared)
+    print(f"{'the same by dbt':24} {found['dbt_seconds']:8.1f} s, {found['rows_compared']:,} equal rows", flush=True)
+    return found
+
+
+def _dbt(current: Settings, *arguments: str) -> float:
+    """Seconds of a dbt command on the models in the parity audit's datasets; exits with its output when it fails."""
+    project, folder = ROOT / "dbt", current.local_dir / "dbt-beside"
+    command = [str(Path(sys.executable).with_name("dbt")), *arguments, "--project-dir", str(project)]
+    command += ["--profiles-dir", str(project), "--target-path", str(folder / "target"), "--log-path", str(folder)]
+    command += ["--vars", json.dumps({"dataset_prefix": parity_audit.PREFIX})]
+    began = time.monotonic()
+    done = subprocess.run(command, env=os.environ | current.environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: dbt {arguments[0]} failed:\n{done.stdout[-3000:]}")
+    return round(time.monotonic() - began, 1)
 
 
 def _modified(bq: google.Client) -> Json:
@@ -216,6 +247,7 @@ def figures(found: Json) -> Json:
         made[f"{name}_naive_over_ours"] = round(statistics.median(a / b for a, b in zip(naive, ours, strict=True)), 2)
     if stage := found.get("stage"):
         made |= {f"{name}_seconds": run["seconds"] for name, run in stage.items() if name != "full"}
+        made |= {f"dbt_{name}_seconds": run["dbt_seconds"] for name, run in stage.items() if "dbt_seconds" in run}
         made["stage_seconds"] = stage["full"]["seconds"]
         made["stage_peak_megabytes"] = max(run["peak_megabytes"] for run in stage.values())
         for kind in WHICH:
