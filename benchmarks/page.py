@@ -44,7 +44,7 @@ def peers() -> list[tuple[str, Json]]:
 
 def limited() -> list[tuple[str, Json]]:
     """The runs with a limit, by scale and limit."""
-    found = _load("peers_scale_*_memory_*.json").items()
+    found = _load("peers_scale_*_memory_*.json", "_skewed").items()
     return sorted(found, key=lambda item: (item[1]["scale"], size_in_bytes(item[1]["memory_limit"])))
 
 

@@ -418,7 +418,7 @@ ALL: dict[str, Figure] = {
     "cpu_against_scale": Figure("peers_scale_*.json", cpu_against_scale, without=SPECIAL),
     "memory_against_scale": Figure("peers_scale_*.json", memory_against_scale, without=SPECIAL),
     "job_over_floor": Figure("peers_scale_*.json", job_over_floor, without=SPECIAL),
-    "memory_limits": Figure("peers_scale_*_memory_*.json", memory_limits),
+    "memory_limits": Figure("peers_scale_*_memory_*.json", memory_limits, without="_skewed"),
     "change_against_full": Figure(
         "*.json", change_against_full, without="^(?!landing_scale|dbt_build_scale|spark_jobs_scale)"
     ),
