@@ -25,6 +25,7 @@ NOTHING = "Not measured yet."
 BLOCK = re.compile(r"(<!-- from: ([a-z_ ]+) -->\n)(.*?)(<!-- end -->)", re.S)
 # The engines that do the jobs; the floor does not.
 MEASURED = ("spark", "naive", "duckdb", "polars", "pysail")
+OTHERS = MEASURED[2:]
 # Steps that are less of a run's wall time stand in one line.
 SHORT_STEP = 0.01
 
@@ -93,6 +94,16 @@ def _times(result: Json, other: str, measure: str = "wall_seconds") -> dict[str,
     return found
 
 
+def _wins(result: Json) -> list[str]:
+    """The jobs that Spark does in less wall time than another engine."""
+    return [
+        f"{JOBS[job].lower()} against {ENGINES[other][0]}"
+        for other in OTHERS
+        for job, ratio in _times(result, other).items()
+        if ratio < 1
+    ]
+
+
 def _instead(found: Json | None) -> str:
     """What stands where there is no time."""
     if not found:
@@ -112,13 +123,7 @@ def verdict() -> str:
     if not timed:
         return NOTHING
     (name, last), (largest_name, largest) = timed[-1], runs[-1]
-    wins = [
-        f"{JOBS[job].lower()} at scale {result['scale']:g} against {ENGINES[other][0]}"
-        for _, result in runs
-        for other in ("duckdb", "polars", "pysail")
-        for job, ratio in _times(result, other).items()
-        if ratio < 1
-    ]
+    wins = [f"{win} at scale {result['scale']:g}" for _, result in runs for win in _wins(result)]
     scales = [result["scale"] for _, result in timed]
     is_one = len(scales) == 1
     everywhere = "at the only scale measured" if is_one else "at every scale measured"
@@ -154,7 +159,7 @@ def _under_limits() -> str:
         figures = result["figures"]
         does = [job for job in JOBS if figures.get(job, {}).get("spark", {"runs": 0})["runs"]]
         failing, dearer, cheaper = [], [], []
-        for other in ("duckdb", "polars", "pysail"):
+        for other in OTHERS:
             label = ENGINES[other][0].split(",")[0]
             its = {job: figures[job][other] for job in does if other in figures[job]}
             failed = [JOBS[job].lower() for job, found in its.items() if _failed(found)]
@@ -172,8 +177,7 @@ def _under_limits() -> str:
         parts = [_all_or([JOBS[job].lower() for job in does]) if does else "none", *failing, *dearer]
         if cheaper:
             parts.append(f"{_listed(cheaper)} {'does' if len(cheaper) == 1 else 'do'} the same in fewer CPU seconds")
-        number, unit = result["memory_limit"][:-1], result["memory_limit"][-1].upper()
-        said.append(f"of {number} {unit}B Spark does {'; '.join(parts)} ({link(name)})")
+        said.append(f"of {result['memory_limit'].upper()}B Spark does {'; '.join(parts)} ({link(name)})")
     if not said:
         return ""
     return f"With a memory limit at scale {limited()[-1][1]['scale']:g}, {'. With one '.join(said)}."
@@ -187,16 +191,10 @@ def _when_skewed() -> str:
     if not on_skewed_input():
         return ""
     name, result = on_skewed_input()[-1]
-    times = {other: _times(result, other) for other in ("duckdb", "polars", "pysail")}
-    wins = [
-        f"{JOBS[job].lower()} against {ENGINES[other][0]}"
-        for other, of_jobs in times.items()
-        for job, ratio in of_jobs.items()
-        if ratio < 1
-    ]
-    where = f"Of a skewed input at scale {result['scale']:g} Spark's jobs take"
-    said = _listed([f"{ratio:.1f}" for ratio in times["duckdb"].values()])
-    return f"{where} {said} times DuckDB's wall time ({link(name)}). {f'It is faster at {_listed(wins)}.' if wins else 'It wins nowhere there.'}"
+    times = _listed([f"{ratio:.1f}" for ratio in _times(result, "duckdb").values()])
+    wins = _wins(result)
+    faster = f"It is faster at {_listed(wins)}." if wins else "It wins nowhere there."
+    return f"Of a skewed input at scale {result['scale']:g} Spark's jobs take {times} times DuckDB's wall time ({link(name)}). {faster}"
 
 
 def machine() -> str:
