@@ -25,6 +25,7 @@ from spark_jobs.tables import (
     ORDERS,
     PAYMENTS,
     RAW_EXTRACTED_AT,
+    SPARK_TYPES,
     ResultTable,
     currency_code,
     is_live,
@@ -33,9 +34,9 @@ from spark_jobs.tables import (
 # A rate holds until the next business day's, but no longer than this.
 OLDEST_RATE_DAYS = 7
 
-# Bounded operands: Spark would take digits off the product of two DECIMAL(38,9). Source amounts are decimal(12,2).
-AMOUNT = "decimal(18,2)"
-RATE = "decimal(18,9)"
+# Bounded operands: Spark would take digits off the product of two DECIMAL(38,9).
+AMOUNT = SPARK_TYPES["NUMERIC(18,2)"]
+RATE = SPARK_TYPES["NUMERIC(18,9)"]
 
 
 def rate_calendar(rates: DataFrame) -> DataFrame:
@@ -91,8 +92,7 @@ def convert_items(items: DataFrame, orders: DataFrame, calendar: DataFrame) -> D
         F.col("id").alias("order_item_id"),
         "order_id",
         currency_code(),
-        # Narrow before the shuffle.
-        *(F.col(name).cast(AMOUNT).alias(name) for name in amounts),
+        *amounts,
         F.col(EXTRACTED_AT).alias(RAW_EXTRACTED_AT),
     )
     rows = rows.join(dates, on="order_id", how="left")
@@ -143,8 +143,9 @@ def redated_orders(changes: DataFrame) -> DataFrame:
 
 def stale(converted: DataFrame, calendar: DataFrame, date_column: str) -> DataFrame:
     """The rows of a converted table whose recorded rate is not the calendar's."""
-    recorded = F.struct("fx_rate_date", F.col("fx_rate_usd").cast(RATE))
-    rows = converted.withColumn("_recorded", recorded).drop("fx_rate_date", "fx_rate_usd")
+    rows = converted.withColumn("_recorded", F.struct("fx_rate_date", "fx_rate_usd")).drop(
+        "fx_rate_date", "fx_rate_usd"
+    )
     return _with_rate(rows, calendar, date_column).where(
         ~F.col("_recorded").eqNullSafe(F.struct("fx_rate_date", "fx_rate_usd"))
     )
@@ -171,8 +172,10 @@ def _with_rate(rows: DataFrame, calendar: DataFrame, date_column: str) -> DataFr
 def _in_usd(rows: DataFrame, calendar: DataFrame, date_column: str, amounts: tuple[str, ...]) -> DataFrame:
     # round() is half away from zero, as BigQuery's. Nearly half of all rows are in dollars, and arithmetic on decimals is dear.
     in_usd = {
-        f"{name}_usd": F.when(F.col("currency") == "USD", amount).otherwise(F.round(amount * F.col("fx_rate_usd"), 2))
-        for name, amount in ((name, F.col(name).cast(AMOUNT)) for name in amounts)
+        f"{name}_usd": F.when(F.col("currency") == "USD", F.col(name)).otherwise(
+            F.round(F.col(name) * F.col("fx_rate_usd"), 2).cast(AMOUNT)
+        )
+        for name in amounts
     }
     rated = _with_rate(rows, calendar, date_column)
     return rated.withColumns({**in_usd, "is_fx_missing": F.col("fx_rate_usd").isNull()})

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from spark_jobs.lake import Lake, Position, TableState
 from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress, Step
-from spark_jobs.tables import SPARK_TYPES, RawTable, ResultTable
+from spark_jobs.tables import RawTable, ResultTable, schema
 from spark_jobs.warehouse import IS_DELETED, RawState, Warehouse
 from stack import lineage
 
@@ -103,7 +103,7 @@ class Job:
         name, rows = table.lake_name, 0
         raw = self._in_warehouse(f"raw.{table.name}")
         with self._step(f"raw.{table.name}", READ, [raw], self._in_lake(name)) as step:
-            kept = not self._run.full_refresh and self._lake.holds(name, list(table.columns))
+            kept = not self._run.full_refresh and self._lake.holds(name, table.columns)
             if kept:
                 after = self._known(name).landed_until
                 state = self._run.warehouse.raw_state(table, after)
@@ -128,7 +128,7 @@ class Job:
         """
         self._made_of[result.name] = tuple(touched)
         known = all(self._continues(name) for name in touched)
-        if self._run.full_refresh or not known or not self._lake.holds(result.lake_name, list(result.columns)):
+        if self._run.full_refresh or not known or not self._lake.holds(result.lake_name, result.columns):
             return Scope(everything=True)
         keys = [
             of_changes(self._changes(name)).select(*result.scope)
@@ -224,16 +224,16 @@ class Job:
 
     def _load(self, table: RawTable, state: RawState, after: datetime | None, whole: bool) -> int:
         """Read the raw rows landed after `after` into the mirror, in one commit. Returns their number."""
-        filesystem, path, uri = self._lake.staging(table.name)
-        rows = self._run.warehouse.read(table, state, after, filesystem, path)
-        schema = ", ".join(f"`{name}` {SPARK_TYPES[type_]}" for name, type_ in table.columns.items())
-        landed = self._lake.spark.read.schema(schema).parquet(uri)
         if whole:
-            self._lake.overwrite(table.lake_name, landed)
+            with self._lake.adopted(table.lake_name, table.columns) as (filesystem, path):
+                rows = self._run.warehouse.read(table, state, after, filesystem, path)
             position = self._lake.position(table.lake_name)
             self._now[table.lake_name] = TableState(position, rows, state.landed_until, state.checksum)
-        elif rows:
-            self._merge(table, landed, state.landed_until)
+            return rows
+        filesystem, path, uri = self._lake.staging(table.name)
+        rows = self._run.warehouse.read(table, state, after, filesystem, path)
+        if rows:
+            self._merge(table, self._lake.spark.read.schema(schema(table.columns)).parquet(uri), state.landed_until)
         return rows
 
     def _merge(self, table: RawTable | ResultTable, rows: DataFrame, landed_until: datetime | None = None) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -19,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.classic.column import Column as ClassicColumn
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 
-from spark_jobs.tables import CHECKSUM_MODULUS, EXTRACTED_AT
+from spark_jobs.tables import CHECKSUM_MODULUS, EXTRACTED_AT, schema
 from spark_jobs.warehouse import IS_DELETED, Staged
 
 PROPERTIES = {
@@ -102,10 +103,12 @@ class Lake:
         if self._filesystem.get_file_info(staging).type == fs.FileType.Directory:
             self._filesystem.delete_dir(staging)
 
-    def holds(self, name: str, columns: Sequence[str] = ()) -> bool:
-        """Whether there is such a table, and with exactly `columns` when some are given."""
+    def holds(self, name: str, columns: dict[str, str] | None = None) -> bool:
+        """Whether there is such a table, and with exactly `columns`, {name: type of `tables.SPARK_TYPES`}, when some are given."""
         snapshot = self._snapshot(name)
-        return snapshot.version() >= 0 and (not columns or list(snapshot.schema().fieldNames()) == list(columns))
+        if columns is None or snapshot.version() < 0:
+            return bool(snapshot.version() >= 0)
+        return bool(snapshot.schema().catalogString() == schema(columns).simpleString())
 
     def names(self, folder: str) -> list[str]:
         """The Delta tables in a folder of the lake, sorted; none when there is no such folder."""
@@ -166,6 +169,67 @@ class Lake:
         rules = {f"delta.constraints.{rule}": condition for rule, condition in (constraints or {}).items()}
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
         writer.options(**PROPERTIES, **rules).save(self.uri(name))
+
+    @contextmanager
+    def adopted(self, name: str, columns: dict[str, str]) -> Iterator[tuple[fs.FileSystem, str]]:
+        """A new folder in the table's own, as a file system and the path there: at the end the table is exactly the rows of the Parquet files in it.
+
+        They have `columns`, {name: type of `tables.SPARK_TYPES`}, and become the table's own in one commit: no row is read or written again, which
+        `overwrite` would do. When they cannot be written the folder goes; that of a killed run is no part of the table, and VACUUM removes it.
+        """
+        part = f"landed-{uuid.uuid4().hex}"
+        folder = f"{self._root}/{name}/{part}"
+        self._filesystem.create_dir(folder)
+        try:
+            yield self._filesystem, folder
+        except BaseException:
+            self._filesystem.delete_dir(folder)
+            raise
+        # A commit that fails may have been made all the same: then these files are the table.
+        self._commit_files(name, part, columns)
+
+    def _commit_files(self, name: str, part: str, columns: dict[str, str]) -> None:
+        """Make the Parquet files of its folder `part` the table's only ones.
+
+        Delta's Python interface has nothing for this (`CONVERT TO DELTA` takes all files of a folder, those of a run beside this one too); its
+        transaction in the JVM has, and files are described as in the protocol.
+        """
+        jvm: Any = self.spark._jvm
+        delta = jvm.org.apache.spark.sql.delta
+        transaction = delta.DeltaLog.forTable(self.spark._jsparkSession, self.uri(name)).startTransaction()
+        is_new, declared = transaction.readVersion() < 0, schema(columns)
+        if is_new or transaction.metadata().schema().catalogString() != declared.simpleString():
+            metadata = {
+                "id": str(uuid.uuid4()) if is_new else transaction.metadata().id(),
+                "format": {"provider": "parquet", "options": {}},
+                "schemaString": declared.json(),
+                "partitionColumns": [],
+                "configuration": PROPERTIES,
+            }
+            described = delta.actions.Action.fromJson(json.dumps({"metaData": metadata}))
+            if is_new:
+                transaction.updateMetadata(described, False)
+            else:
+                transaction.updateMetadataForTableOverwrite(described)
+        actions = jvm.java.util.ArrayList()
+        for file in self._filesystem.get_file_info(fs.FileSelector(f"{self._root}/{name}/{part}")):
+            rows = pq.read_metadata(file.path, filesystem=self._filesystem).num_rows
+            added = {
+                "path": f"{part}/{file.base_name}",
+                "partitionValues": {},
+                "size": file.size,
+                "modificationTime": int(file.mtime.timestamp() * 1000),
+                "dataChange": True,
+                # A deletion vector needs the number. Least and greatest values would skip no file: rows are looked for by their random ids.
+                "stats": json.dumps({"numRecords": rows, "tightBounds": True}),
+            }
+            actions.add(delta.actions.Action.fromJson(json.dumps({"add": added})))
+        held = transaction.filterFiles()
+        for index in range(held.size()):
+            actions.add(held.apply(index).remove())
+        as_scala = jvm.scala.jdk.javaapi.CollectionConverters.asScala(actions).toSeq()
+        operation = getattr(delta, "DeltaOperations$ManualUpdate$")
+        transaction.commit(as_scala, getattr(operation, "MODULE$"))
 
     def merge(self, name: str, rows: DataFrame, key: Sequence[str], held: int = 0) -> Merged:
         """Upsert `rows` by `key` in one commit; a row whose IS_DELETED is true (if there is that column) goes.

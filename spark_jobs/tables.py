@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 EXTRACTED_AT = "_airbyte_extracted_at"
 DELETED_AT = "_deleted_at"
@@ -14,12 +15,15 @@ RAW_EXTRACTED_AT = "_raw_extracted_at"
 # The checksum of a table of raw is the sum of its rows' EXTRACTED_AT in microseconds, each modulo this prime: exact in INT64 for 4 billion rows.
 CHECKSUM_MODULUS = 2_147_483_647
 
-# BigQuery's type names, as the contract has them, and Spark's. NUMERIC is exactly DECIMAL(38,9).
+# BigQuery's type names, as the contract has them, and Spark's. NUMERIC is exactly DECIMAL(38,9). The source's amounts are DECIMAL(12,2): up to 18 digits
+# a decimal is a machine word to Spark, above them an object.
 SPARK_TYPES = {
     "STRING": "string",
     "INT64": "bigint",
     "FLOAT64": "double",
     "NUMERIC": "decimal(38,9)",
+    "NUMERIC(18,2)": "decimal(18,2)",
+    "NUMERIC(18,9)": "decimal(18,9)",
     "BOOL": "boolean",
     "DATE": "date",
     "DATETIME": "timestamp_ntz",
@@ -29,9 +33,13 @@ SPARK_TYPES = {
 
 
 def _columns(declaration: str) -> dict[str, str]:
-    """ "a STRING, b INT64" as {"a": "STRING", "b": "INT64"}."""
-    words = declaration.replace(",", " ").split()
-    return dict(zip(words[::2], words[1::2], strict=True))
+    """ "a STRING, b NUMERIC(18,2)" as {"a": "STRING", "b": "NUMERIC(18,2)"}."""
+    return {name: type_ for name, type_ in (column.split(" ") for column in declaration.split(", "))}
+
+
+def schema(columns: dict[str, str]) -> StructType:
+    """Spark's schema of {name: type of SPARK_TYPES}. Needs a session."""
+    return StructType.fromDDL(", ".join(f"`{name}` {SPARK_TYPES[type_]}" for name, type_ in columns.items()))
 
 
 def _conform(rows: DataFrame, columns: dict[str, str]) -> DataFrame:
@@ -91,17 +99,17 @@ def _raw(name: str, declaration: str) -> RawTable:
 
 PAYMENTS = _raw(
     "payments",
-    "id STRING, order_id STRING, payment_provider STRING, status STRING, amount NUMERIC, currency STRING, "
-    "platform_fee NUMERIC, seller_payout NUMERIC, created_at TIMESTAMP, processed_at TIMESTAMP, "
+    "id STRING, order_id STRING, payment_provider STRING, status STRING, amount NUMERIC(18,2), currency STRING, "
+    "platform_fee NUMERIC(18,2), seller_payout NUMERIC(18,2), created_at TIMESTAMP, processed_at TIMESTAMP, "
     "event_id STRING, event_timestamp TIMESTAMP",
 )
 ORDERS = _raw(
     "orders",
-    "id STRING, created_at TIMESTAMP, currency STRING, subtotal_amount NUMERIC, shipping_amount NUMERIC, "
-    "tax_amount NUMERIC, discount_amount NUMERIC, total_amount NUMERIC",
+    "id STRING, created_at TIMESTAMP, currency STRING, subtotal_amount NUMERIC(18,2), shipping_amount NUMERIC(18,2), "
+    "tax_amount NUMERIC(18,2), discount_amount NUMERIC(18,2), total_amount NUMERIC(18,2)",
 )
 ORDER_ITEMS = _raw(
-    "order_items", "id STRING, order_id STRING, currency STRING, unit_price NUMERIC, total_price NUMERIC"
+    "order_items", "id STRING, order_id STRING, currency STRING, unit_price NUMERIC(18,2), total_price NUMERIC(18,2)"
 )
 SELLER_TIER_HISTORY = _raw(
     "seller_tier_history",
@@ -120,7 +128,7 @@ INT_PAYMENTS_DEDUPLICATED = ResultTable(
     scope=("event_key",),
     columns=_columns(
         "event_key STRING, payment_id STRING, event_id STRING, order_id STRING, payment_provider STRING, status STRING, "
-        "amount NUMERIC, currency STRING, platform_fee NUMERIC, seller_payout NUMERIC, created_at TIMESTAMP, "
+        "amount NUMERIC(18,2), currency STRING, platform_fee NUMERIC(18,2), seller_payout NUMERIC(18,2), created_at TIMESTAMP, "
         "processed_at TIMESTAMP, duplicate_count INT64, first_seen_at TIMESTAMP, last_seen_at TIMESTAMP, "
         f"{RAW_EXTRACTED_AT} TIMESTAMP"
     ),
@@ -130,9 +138,9 @@ INT_ORDERS_USD = ResultTable(
     key=("order_id",),
     scope=("order_id",),
     columns=_columns(
-        "order_id STRING, currency STRING, order_date DATE, fx_rate_date DATE, fx_rate_usd NUMERIC, "
-        "subtotal_amount_usd NUMERIC, shipping_amount_usd NUMERIC, tax_amount_usd NUMERIC, discount_amount_usd NUMERIC, "
-        f"total_amount_usd NUMERIC, is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
+        "order_id STRING, currency STRING, order_date DATE, fx_rate_date DATE, fx_rate_usd NUMERIC(18,9), "
+        "subtotal_amount_usd NUMERIC(18,2), shipping_amount_usd NUMERIC(18,2), tax_amount_usd NUMERIC(18,2), discount_amount_usd NUMERIC(18,2), "
+        f"total_amount_usd NUMERIC(18,2), is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
     ),
 )
 INT_ORDER_ITEMS_USD = ResultTable(
@@ -140,8 +148,8 @@ INT_ORDER_ITEMS_USD = ResultTable(
     key=("order_item_id",),
     scope=("order_item_id",),
     columns=_columns(
-        "order_item_id STRING, order_id STRING, currency STRING, order_date DATE, fx_rate_date DATE, fx_rate_usd NUMERIC, "
-        f"unit_price_usd NUMERIC, total_price_usd NUMERIC, is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
+        "order_item_id STRING, order_id STRING, currency STRING, order_date DATE, fx_rate_date DATE, fx_rate_usd NUMERIC(18,9), "
+        f"unit_price_usd NUMERIC(18,2), total_price_usd NUMERIC(18,2), is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
     ),
 )
 INT_PAYMENTS_USD = ResultTable(
@@ -150,7 +158,7 @@ INT_PAYMENTS_USD = ResultTable(
     scope=("event_key",),
     columns=_columns(
         "event_key STRING, payment_id STRING, order_id STRING, currency STRING, payment_date DATE, fx_rate_date DATE, "
-        "fx_rate_usd NUMERIC, amount_usd NUMERIC, platform_fee_usd NUMERIC, seller_payout_usd NUMERIC, "
+        "fx_rate_usd NUMERIC(18,9), amount_usd NUMERIC(18,2), platform_fee_usd NUMERIC(18,2), seller_payout_usd NUMERIC(18,2), "
         f"is_fx_missing BOOL, {RAW_EXTRACTED_AT} TIMESTAMP"
     ),
 )

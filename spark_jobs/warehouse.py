@@ -36,6 +36,8 @@ ARROW_TYPES = {
     "INT64": pa.int64(),
     "FLOAT64": pa.float64(),
     "NUMERIC": pa.decimal128(38, 9),
+    "NUMERIC(18,2)": pa.decimal128(18, 2),
+    "NUMERIC(18,9)": pa.decimal128(18, 9),
     "BOOL": pa.bool_(),
     "DATE": pa.date32(),
     "DATETIME": pa.timestamp("us"),
@@ -142,7 +144,7 @@ class Warehouse:
 
         def save(number: int, stream: str) -> int:
             pages = client.read_rows(stream, timeout=READ_SECONDS).rows(session).pages
-            batches = (_fitted(page.to_arrow(), schema) for page in pages)
+            batches = (_fitted(table.name, page.to_arrow(), schema) for page in pages)
             return _write_parquet(batches, schema, filesystem, f"{folder}/stream-{number:03}")
 
         with ThreadPoolExecutor(MAX_STREAMS) as pool:
@@ -206,7 +208,7 @@ class Warehouse:
         types_ = {**table.columns, IS_DELETED: "BOOL"}
         temporary = bigquery.Table(
             f"{self.settings.bigquery_project}.intermediate.{name}",
-            [bigquery.SchemaField(column, type_) for column, type_ in types_.items()],
+            [bigquery.SchemaField(column, type_.partition("(")[0]) for column, type_ in types_.items()],
         )
         # A killed run cannot drop it.
         temporary.expires = datetime.now(UTC) + timedelta(days=1)
@@ -261,15 +263,20 @@ def _timestamp(moment: datetime) -> str:
     return f"TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00:00'"
 
 
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    """`batch` in exactly `schema`; a column that raw does not have is null."""
-    columns = [
-        batch.column(field.name).cast(field.type)
-        if field.name in batch.schema.names
-        else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+def _fitted(table: str, batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """`batch` in exactly `schema`; a column that raw does not have is null. Raises JobError where a value does not fit."""
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name not in batch.schema.names:
+            return pa.nulls(batch.num_rows, field.type)
+        try:
+            return batch.column(field.name).cast(field.type)
+        except pa.ArrowInvalid as error:
+            raise JobError(
+                f"raw.{table}.{field.name} has a value that is no {field.type} ({error}): correct it in the source and sync, or build with dbt"
+            ) from error
+
+    return pa.Table.from_arrays([column(field) for field in schema], schema=schema)
 
 
 def _write_parquet(batches: Iterator[pa.Table], schema: pa.Schema, filesystem: fs.FileSystem, prefix: str) -> int:
@@ -282,7 +289,9 @@ def _write_parquet(batches: Iterator[pa.Table], schema: pa.Schema, filesystem: f
         if not pending:
             return
         if writer is None:
-            writer = pq.ParquetWriter(f"{prefix}-{number:04}.parquet", schema, filesystem=filesystem)
+            writer = pq.ParquetWriter(
+                f"{prefix}-{number:04}.parquet", schema, filesystem=filesystem, store_decimal_as_integer=True
+            )
         writer.write_table(pa.concat_tables(pending))
         pending.clear()
 

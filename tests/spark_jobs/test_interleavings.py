@@ -46,6 +46,7 @@ HISTORIES = int(os.environ.get("FAULT_HISTORIES", "120"))
 # Everything that a Spark job commits, one atomic step each.
 COMMITS = (
     (Lake, "overwrite"),
+    (Lake, "_commit_files"),
     (Lake, "merge"),
     (Lake, "save_state"),
     (Warehouse, "create"),

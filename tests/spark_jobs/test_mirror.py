@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from spark_jobs import payment_dedup
+from spark_jobs.errors import JobError
 from spark_jobs.incremental import Run
 from spark_jobs.lake import Lake, TableState
 from spark_jobs.progress import Progress
@@ -103,3 +104,13 @@ def test_a_state_saved_before_there_were_checksums_is_taken_up(deployment: Deplo
     }
     saved.write_text(json.dumps(old))
     assert deployment.run() == known
+
+
+def test_an_amount_that_the_lake_cannot_hold_is_an_error_that_names_it(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.land(payment("fits", "pending", BEFORE), payment("does not", "pending", BEFORE, amount="1.005"))
+    with pytest.raises(JobError, match=r"raw\.payments\.amount has a value"):
+        deployment.run()
+    assert not list((tmp_path / PAYMENTS.lake_name).glob("landed-*"))
+    deployment.land(payment("fits", "pending", BEFORE), payment("does not", "pending", SYNC, amount="1.01"))
+    deployment.run()
+    assert set(deployment.published()) == {"fits", "does not"}
