@@ -103,7 +103,7 @@ class Lake:
         if self._filesystem.get_file_info(staging).type == fs.FileType.Directory:
             self._filesystem.delete_dir(staging)
 
-    def holds(self, name: str, columns: dict[str, str] | None = None) -> bool:
+    def holds(self, name: str, columns: Mapping[str, str] | None = None) -> bool:
         """Whether there is such a table, and with exactly `columns`, {name: type of `tables.SPARK_TYPES`}, when some are given."""
         snapshot = self._snapshot(name)
         if columns is None or snapshot.version() < 0:
@@ -171,7 +171,7 @@ class Lake:
         writer.options(**PROPERTIES, **rules).save(self.uri(name))
 
     @contextmanager
-    def adopted(self, name: str, columns: dict[str, str]) -> Iterator[tuple[fs.FileSystem, str]]:
+    def adopted(self, name: str, columns: Mapping[str, str]) -> Iterator[tuple[fs.FileSystem, str]]:
         """A new folder in the table's own, as a file system and the path there: at the end the table is exactly the rows of the Parquet files in it.
 
         They have `columns`, {name: type of `tables.SPARK_TYPES`}, and become the table's own in one commit: no row is read or written again, which
@@ -188,7 +188,7 @@ class Lake:
         # A commit that fails may have been made all the same: then these files are the table.
         self._commit_files(name, part, columns)
 
-    def _commit_files(self, name: str, part: str, columns: dict[str, str]) -> None:
+    def _commit_files(self, name: str, part: str, columns: Mapping[str, str]) -> None:
         """Make the Parquet files of its folder `part` the table's only ones.
 
         Delta's Python interface has nothing for this (`CONVERT TO DELTA` takes all files of a folder, those of a run beside this one too); its
@@ -199,7 +199,7 @@ class Lake:
         transaction = delta.DeltaLog.forTable(self.spark._jsparkSession, self.uri(name)).startTransaction()
         is_new, declared = transaction.readVersion() < 0, schema(columns)
         if is_new or transaction.metadata().schema().catalogString() != declared.simpleString():
-            metadata = {
+            metadata: dict[str, Any] = {
                 "id": str(uuid.uuid4()) if is_new else transaction.metadata().id(),
                 "format": {"provider": "parquet", "options": {}},
                 "schemaString": declared.json(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -34,12 +35,14 @@ SPARK_TYPES = {
 
 def _columns(declaration: str) -> dict[str, str]:
     """ "a STRING, b NUMERIC(18,2)" as {"a": "STRING", "b": "NUMERIC(18,2)"}."""
-    return {name: type_ for name, type_ in (column.split(" ") for column in declaration.split(", "))}
+    return dict(column.split(" ") for column in declaration.split(", "))
 
 
-def schema(columns: dict[str, str]) -> StructType:
+def schema(columns: Mapping[str, str]) -> StructType:
     """Spark's schema of {name: type of SPARK_TYPES}. Needs a session."""
-    return StructType.fromDDL(", ".join(f"`{name}` {SPARK_TYPES[type_]}" for name, type_ in columns.items()))
+    found = StructType.fromDDL(", ".join(f"`{name}` {SPARK_TYPES[type_]}" for name, type_ in columns.items()))
+    assert isinstance(found, StructType)
+    return found
 
 
 def _conform(rows: DataFrame, columns: dict[str, str]) -> DataFrame:
