@@ -273,7 +273,8 @@ def _fitted(table: str, batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
             return batch.column(field.name).cast(field.type)
         except pa.ArrowInvalid as error:
             raise JobError(
-                f"raw.{table}.{field.name} has a value that is no {field.type} ({error}): correct it in the source and sync, or build with dbt"
+                f"raw.{table}.{field.name} has a value that Spark's tables cannot hold, which is no {field.type} ({error}): "
+                "build with dbt (ENGINE=dbt), or correct it in the source and sync"
             ) from error
 
     return pa.Table.from_arrays([column(field) for field in schema], schema=schema)

@@ -22,6 +22,8 @@ OWN = {
     "the cluster is gone": r"All masters are unresponsive|Master removed our application|ExecutorLostFailure"
     r"|SparkContext was shut down|stopped SparkContext|Answer from Java side is empty|Java gateway process exited",
     "no space for what it spills": r"No space left on device",
+    # dbt takes any NUMERIC.
+    "a value that its tables cannot hold": r"has a value that Spark's tables cannot hold",
     "the warehouse gave up": rf"exit code {ENGINE}\b",
 }
 

@@ -58,6 +58,10 @@ def test_everything_else_stops_the_run(state: str, verdict: Verdict | None, is_a
         ("Bash command failed. The command returned a non-zero exit code 137.", "killed"),
         ("ERROR StandaloneSchedulerBackend: All masters are unresponsive! Giving up.", "the cluster is gone"),
         ("java.io.IOException: No space left on device", "no space for what it spills"),
+        (
+            "heavy_steps: failed: raw.payments.amount has a value that Spark's tables cannot hold, which is no decimal128(18, 2) (...): build with dbt",
+            "a value that its tables cannot hold",
+        ),
         ("[INVALID_DRIVER_MEMORY] System memory 3 must be at least 4", "too little memory to start"),
         (f"Bash command failed. The command returned a non-zero exit code {ENGINE}.", "the warehouse gave up"),
         # The data's, the configuration's, or both engines'.
