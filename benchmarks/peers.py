@@ -70,6 +70,7 @@ from spark_jobs.tables import (
     SELLER_TIER_HISTORY,
     RawTable,
     ResultTable,
+    field_type,
 )
 from stack import settings
 from stack.bootstrap import VENV, java_version
@@ -154,7 +155,7 @@ def checksum(folder: Path, columns: dict[str, str]) -> str:
         folder: the Parquet files.
         columns: BigQuery's type by name; a column that is missing raises duckdb.BinderException.
     """
-    values = ", ".join(NORMALIZED.get(kind, "{0}").format(f'"{name}"') for name, kind in columns.items())
+    values = ", ".join(NORMALIZED.get(field_type(kind), "{0}").format(f'"{name}"') for name, kind in columns.items())
     question = f"select count(*), coalesce(sum(hash({values})::hugeint), 0) from read_parquet('{folder}/**/*.parquet')"
     with duckdb.connect() as engine:
         engine.execute("set TimeZone = 'UTC'")
@@ -173,7 +174,8 @@ def logical_bytes(folder: Path, columns: dict[str, str]) -> Json:
     assert found is not None
     names = [*strings, *(name for name in columns if name not in strings)]
     sizes = {
-        name: int(value) * LOGICAL_BYTES.get(columns[name], 1) for name, value in zip(names, found[1:], strict=True)
+        name: int(value) * LOGICAL_BYTES.get(field_type(columns[name]), 1)
+        for name, value in zip(names, found[1:], strict=True)
     }
     return {"rows": found[0], "logical_bytes": sum(sizes.values()), "columns": sizes}
 

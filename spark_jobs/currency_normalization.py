@@ -172,10 +172,10 @@ def _with_rate(rows: DataFrame, calendar: DataFrame, date_column: str) -> DataFr
 def _in_usd(rows: DataFrame, calendar: DataFrame, date_column: str, amounts: tuple[str, ...]) -> DataFrame:
     # round() is half away from zero, as BigQuery's. Nearly half of all rows are in dollars, and arithmetic on decimals is dear.
     in_usd = {
-        f"{name}_usd": F.when(F.col("currency") == "USD", F.col(name)).otherwise(
-            F.round(F.col(name) * F.col("fx_rate_usd"), 2).cast(AMOUNT)
+        f"{name}_usd": F.when(F.col("currency") == "USD", amount).otherwise(
+            F.round(amount * F.col("fx_rate_usd"), 2).cast(AMOUNT)
         )
-        for name in amounts
+        for name, amount in ((name, F.col(name).cast(AMOUNT)) for name in amounts)
     }
     rated = _with_rate(rows, calendar, date_column)
     return rated.withColumns({**in_usd, "is_fx_missing": F.col("fx_rate_usd").isNull()})

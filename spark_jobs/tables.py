@@ -38,6 +38,11 @@ def _columns(declaration: str) -> dict[str, str]:
     return dict(column.split(" ") for column in declaration.split(", "))
 
 
+def field_type(type_: str) -> str:
+    """The type that a table's field has in BigQuery: a number's digits are no part of it."""
+    return type_.partition("(")[0]
+
+
 def schema(columns: Mapping[str, str]) -> StructType:
     """Spark's schema of {name: type of SPARK_TYPES}. Needs a session."""
     found = StructType.fromDDL(", ".join(f"`{name}` {SPARK_TYPES[type_]}" for name, type_ in columns.items()))

@@ -17,7 +17,15 @@ from google.cloud.bigquery_storage_v1 import types
 from pyarrow import fs
 
 from spark_jobs.errors import JobError, TryAgain
-from spark_jobs.tables import CHECKSUM_MODULUS, DELETED_AT, EXTRACTED_AT, RAW_EXTRACTED_AT, RawTable, ResultTable
+from spark_jobs.tables import (
+    CHECKSUM_MODULUS,
+    DELETED_AT,
+    EXTRACTED_AT,
+    RAW_EXTRACTED_AT,
+    RawTable,
+    ResultTable,
+    field_type,
+)
 from stack import bigquery as stack_bigquery
 from stack.bigquery import RETRY
 from stack.settings import Settings
@@ -208,7 +216,7 @@ class Warehouse:
         types_ = {**table.columns, IS_DELETED: "BOOL"}
         temporary = bigquery.Table(
             f"{self.settings.bigquery_project}.intermediate.{name}",
-            [bigquery.SchemaField(column, type_.partition("(")[0]) for column, type_ in types_.items()],
+            [bigquery.SchemaField(column, field_type(type_)) for column, type_ in types_.items()],
         )
         # A killed run cannot drop it.
         temporary.expires = datetime.now(UTC) + timedelta(days=1)

@@ -132,7 +132,7 @@ select
     currency,
     {date},
     fx_rate_date,
-    fx_rate_usd::decimal(38, 9) as fx_rate_usd,
+    fx_rate_usd,
     {amounts},
     fx_rate_usd is null as is_fx_missing,
     _raw_extracted_at
@@ -142,7 +142,7 @@ from rated
 AMOUNT_MACRO = "create macro amount(x) as round(x::double * 100)::bigint::decimal(18, 0) * 0.01"
 AMOUNT = (
     "(case when currency = 'USD' then amount({name}) else round(amount({name}) * fx_rate_usd, 2) end)"
-    "::decimal(38, 9) as {name}_usd"
+    "::decimal(18, 2) as {name}_usd"
 )
 ORDERS = """
 select *, id as order_id, created_at::date as order_date, _airbyte_extracted_at as _raw_extracted_at

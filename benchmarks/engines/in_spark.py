@@ -12,7 +12,15 @@ from pyspark.sql import functions as F
 
 from benchmarks.spark_forms import JOBS
 from spark_jobs.session import open_session
-from spark_jobs.tables import DELETED_AT, ECB_FX_RATES, ORDER_ITEMS, ORDERS, PAYMENTS, SELLER_TIER_HISTORY
+from spark_jobs.tables import (
+    DELETED_AT,
+    ECB_FX_RATES,
+    INT_PAYMENTS_DEDUPLICATED,
+    ORDER_ITEMS,
+    ORDERS,
+    PAYMENTS,
+    SELLER_TIER_HISTORY,
+)
 from stack import settings
 
 RAW = {table.lake_name: table for table in (PAYMENTS, ORDERS, ORDER_ITEMS, SELLER_TIER_HISTORY, ECB_FX_RATES)}
@@ -26,10 +34,10 @@ class ParquetTables:
         self._spark, self._folder = spark, folder
 
     def read(self, name: str) -> DataFrame:
-        """A table's rows, those of raw in the mirror's columns and types."""
+        """A table's rows, in the lake's columns and types."""
         rows = self._spark.read.parquet(str(self._folder / name))
         if name not in RAW:
-            return rows
+            return INT_PAYMENTS_DEDUPLICATED.conform(rows)
         return RAW[name].conform(rows.withColumn(DELETED_AT, F.lit(None)))
 
 

@@ -158,6 +158,13 @@ def test_cents_are_rounded_half_away_from_zero(spark: SparkSession, calendar: Da
     }
 
 
+def test_amounts_in_a_wider_type_are_converted_as_exactly(spark: SparkSession, calendar: DataFrame) -> None:
+    """As a table that is no mirror may have them: the product of two wide decimals would lose digits."""
+    rows = frame(spark, ORDERS, [order(total, "GBP", "2026-03-05", total) for total in ("0.85", "9999999999.99")])
+    wide = rows.withColumn("total_amount", rows.total_amount.cast("decimal(38,9)"))
+    assert rows_of(convert_orders(wide, calendar)) == rows_of(convert_orders(rows, calendar))
+
+
 def test_the_date_is_the_utc_date(spark: SparkSession, calendar: DataFrame) -> None:
     found = converted(spark, calendar, order("late", "EUR", "2026-03-05 23:59:59.999999"))
     assert (found["late"]["order_date"], found["late"]["fx_rate_usd"]) == (day(5), Decimal("1.1"))
