@@ -14,7 +14,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.tables import SPARK_TYPES, RawTable, ResultTable
+from spark_jobs.tables import RawTable, ResultTable, schema
 
 Row = dict[str, Any]
 
@@ -27,8 +27,8 @@ def at(text: str) -> datetime:
 def frame(spark: SparkSession, table: RawTable | ResultTable, rows: list[Row]) -> DataFrame:
     """`rows` as the table's DataFrame; a column not given is null, a landing not given is one fixed moment."""
     landed = {"_airbyte_extracted_at": at("2026-01-01")}
-    schema = ", ".join(f"{name} {SPARK_TYPES[type_]}" for name, type_ in table.columns.items())
-    return spark.createDataFrame([tuple((landed | row).get(name) for name in table.columns) for row in rows], schema)
+    values = [tuple((landed | row).get(name) for name in table.columns) for row in rows]
+    return spark.createDataFrame(values, schema(table.columns))
 
 
 def rows_of(df: DataFrame) -> list[Row]:
