@@ -71,7 +71,8 @@ def floor(current: Settings) -> Json:
             values = ", ".join(c.cast(f'"{c.name}"') + f' as "{c.name}"' for c in typed)
             with duckdb.connect(config={"threads": 2}) as engine:
                 engine.execute(
-                    f"copy (select {values} from read_csv('{lines}', header = false, columns = {{{names}}}, delim = ',', quote = '\"', escape = '\"')) "
+                    f"copy (select {values} from read_csv('{lines}', auto_detect = false, header = false, columns = {{{names}}}, delim = ',', "
+                    "quote = '\"', escape = '\"')) "
                     f"to '{target}' (format parquet, compression lz4_raw)"
                 )
             written = time.monotonic()

@@ -121,15 +121,24 @@ class LastRead:
 
 def replace() -> None:
     """Put what is quicker in the place of the emulator's own functions."""
+    from local_bigquery.api import uploads
     from local_bigquery.catalog import datasets, tabledata, tables
     from local_bigquery.engine import database
     from local_bigquery.jobs import merge, query
-    from local_bigquery.sql import translate
+    from local_bigquery.sql import dialect, translate
     from local_bigquery.sql.rules import partitions
 
-    from stack import emulator_catalog, emulator_merge, emulator_records, emulator_versions
+    from stack import (
+        emulator_catalog,
+        emulator_merge,
+        emulator_records,
+        emulator_temporary,
+        emulator_uploads,
+        emulator_versions,
+    )
 
     emulator_records.replace()
+    emulator_temporary.replace()
     emulator_versions.replace()
     database.objects = emulator_catalog.objects
     datasets.exists = emulator_catalog.has_dataset
@@ -139,7 +148,14 @@ def replace() -> None:
     merge.run = emulator_merge.run
     query.execute = emulator_catalog.execute
     translate.STATEMENT_RULES = [emulator_catalog.apply_rules]
+    dialect.DuckDBDialect.generate = generate
+    uploads._parts = emulator_uploads.parts
     database.execute(PARSE_JSON)
+
+
+def generate(dialect: Any, tree: Any, copy: bool = True, **options: Any) -> str:
+    """A translated statement's text, as `Dialect.generate`, without another copy of the tree: the translation has made one."""
+    return str(dialect.generator(**options).generate(tree, copy=False))
 
 
 def end_unfinished_jobs() -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_bigquery.catalog import row_access
+from local_bigquery.catalog import names, row_access
 from local_bigquery.jobs import merge
 from local_bigquery.models import JobStatistics2
 from local_bigquery.sql.rules import json
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
+
+from stack import emulator_temporary
 
 _taken_apart = merge.run
 
@@ -29,25 +31,21 @@ def run(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:
     keys = matched_by(tree)
     if keys is None or not is_plain(tree) or row_access.secured():
         return taken_apart(cur, tree, context)
-    source = exp.to_table(merge.SOURCE)
-    rows = exp.select("*").from_(tree.args["using"].copy())
+    using = tree.args["using"]
     whole = tree.copy()
-    whole.set("using", exp.alias_(source, tree.args["using"].alias_or_name, table=True))
-    create = exp.Create(
-        this=source.copy(),
-        kind="TABLE",
-        replace=True,
-        expression=rows,
-        properties=exp.Properties(expressions=[exp.TemporaryProperty()]),
-    )
-    cur.execute(*translate(create, context))
+    whole.set("using", exp.alias_(exp.to_table(merge.SOURCE), using.alias_or_name, table=True))
+    rows, bound = translate(exp.select("*").from_(using.copy()), context)
+    # A view has no parameters. And DuckLake fails at times when one statement reads its tables as the source and writes one.
+    kind = "VIEW" if not bound and _is_unique(using, keys) and _reads_own_tables(using, context) else "TABLE"
+    cur.execute(f"CREATE OR REPLACE TEMP {kind} {merge.SOURCE} AS {rows}", bound)
+    context.temporary.add(merge.SOURCE)
     try:
-        if keys and _repeats(cur, keys):
+        if kind == "TABLE" and keys and _repeats(cur, keys):
             # An error where such a row has a match; the emulator looks.
             return taken_apart(cur, tree, context)
         (affected,) = cur.execute(*translate(whole, context)).fetchone()
     finally:
-        cur.execute(f"DROP TABLE IF EXISTS temp.{merge.SOURCE}")
+        cur.execute(f"DROP {kind} IF EXISTS temp.{merge.SOURCE}")
     return JobStatistics2(numDmlAffectedRows=str(affected))
 
 
@@ -78,8 +76,31 @@ def is_plain(tree: exp.Merge) -> bool:
     )
 
 
+def _is_unique(using: exp.Expression, keys: list[str]) -> bool:
+    """Whether the source's text shows that no two of its rows have the same keys: by its QUALIFY it has one row of each. Also when there are no keys."""
+    if not keys:
+        return True
+    select = using.this
+    qualify = select.args.get("qualify") if isinstance(select, exp.Select) else None
+    condition = qualify.this.unnest() if qualify else None
+    if not isinstance(condition, exp.EQ) or condition.expression != exp.Literal.number(1):
+        return False
+    window = condition.this
+    if not (isinstance(window, exp.Window) and isinstance(window.this, exp.RowNumber)):
+        return False
+    given = {one.alias_or_name: one.unalias() for one in select.selects}
+    of_keys = [given.get(key) for key in keys]
+    return all(isinstance(column, exp.Column) and column in of_keys for column in window.args["partition_by"])
+
+
+def _reads_own_tables(using: exp.Expression, context: Any) -> bool:
+    """Whether the source reads no table of the lake's."""
+    references = (names.reference(t, context.project_id, context.dataset_id) for t in using.find_all(exp.Table))
+    return all(map(emulator_temporary.is_own, references))
+
+
 def _repeats(cur: Any, keys: list[str]) -> bool:
     """Whether two rows of the source could match the same row."""
-    names = ", ".join(exp.to_identifier(key, quoted=True).sql("duckdb") for key in keys)
-    question = f"SELECT 1 FROM temp.{merge.SOURCE} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"
+    columns = ", ".join(exp.to_identifier(key, quoted=True).sql("duckdb") for key in keys)
+    question = f"SELECT 1 FROM temp.{merge.SOURCE} GROUP BY {columns} HAVING count(*) > 1 LIMIT 1"
     return cur.execute(question).fetchone() is not None

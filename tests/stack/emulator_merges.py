@@ -8,13 +8,14 @@ from stack.emulator_app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
+from local_bigquery.catalog import tables  # noqa: E402
 from local_bigquery.engine import database  # noqa: E402
 from local_bigquery.errors import BigQueryError  # noqa: E402
 from local_bigquery.jobs import merge, query  # noqa: E402
-from local_bigquery.models import JobConfigurationQuery  # noqa: E402
+from local_bigquery.models import JobConfigurationQuery, Table  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 
-from stack import emulator_merge  # noqa: E402
+from stack import emulator_merge, emulator_temporary  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "p", "raw"
 TARGET = "create or replace table raw.a as select i as id, concat('v', cast(i as string)) as v, json '{\"k\": 1}' as j from unnest([1, 2, 3, 4, 5, null]) as i"
@@ -57,15 +58,24 @@ MERGES = {
     "one of each row": f"{INTO.format(CHOSEN.format('id, v', 1))} {BY_ID} {UPDATE} {INSERT}",
     "the second of each key": f"{INTO.format(CHOSEN.format('id', 2))} {BY_ID} {UPDATE} {INSERT}",
     "a key made of what is chosen by": f"{INTO.format(CHOSEN.format('id', 1).replace('select id', 'select mod(id, 5) as id'))} {BY_ID} {UPDATE} {INSERT}",
+    "one of each key, with a parameter": f"{INTO.format(CHOSEN.format('id', 1).replace('v, j', '@v as v, j'))} {BY_ID} {UPDATE} {INSERT}",
     "an error": f"{INTO.format('raw.b')} {BY_ID} when matched then update set v = cast(error('no') as string)",
     "no such column": f"{INTO.format('raw.b')} {BY_ID} when matched then update set nothing = s.v",
 }
+# The same with sources that expire, which are not in the lake.
+for name, text in list(MERGES.items()):
+    for plain, own in {"raw.b": "raw.own_b", "= b.": "= own_b.", "raw.doubled": "raw.own_doubled"}.items():
+        text = text.replace(plain, own)
+    MERGES[f"{name} (expires)"] = text
+FIELDS = [{"name": "id", "type": "INTEGER"}, {"name": "v", "type": "STRING"}, {"name": "j", "type": "STRING"}]
+PARAMETER = {"name": "v", "parameterType": {"type": "STRING"}, "parameterValue": {"value": "given"}}
 
 
 def execute(text):
     """Run a statement as a job does. Returns the number of rows that it has touched."""
+    config = JobConfigurationQuery.model_validate({"query": text, "queryParameters": [PARAMETER]})
     with database.cursor() as cursor:
-        statistics, *_ = query.execute(cursor, "p", None, JobConfigurationQuery(query=text))
+        statistics, *_ = query.execute(cursor, "p", None, config)
     return statistics.numDmlAffectedRows
 
 
@@ -81,13 +91,24 @@ def outcome(text):
 
 for statement in SOURCES:
     execute(statement)
-own, apart = merge.run, []
+emulator_temporary.replace()
+for name in ("b", "doubled", "doubled_new"):
+    reference = {"projectId": "p", "datasetId": "raw", "tableId": f"own_{name}"}
+    body = {"tableReference": reference, "schema": {"fields": FIELDS}, "expirationTime": "9999999999999"}
+    tables.create("p", "raw", Table.model_validate(body), None)
+    execute(f"insert into raw.own_{name} select * from raw.{name}")
+own, apart, copied = merge.run, [], []
+repeats = emulator_merge._repeats
 emulator_merge._taken_apart = lambda *arguments: apart.append(1) or own(*arguments)
+# Asked of every source with a key that is copied.
+emulator_merge._repeats = lambda *arguments: copied.append(1) or repeats(*arguments)
 answers = {}
 for name, text in MERGES.items():
     merge.run = own
     expected = outcome(text.replace(MODE, ""))
     merge.run = emulator_merge.run
     apart.clear()
-    answers[name] = {"expected": expected, "found": outcome(text), "taken_apart": bool(apart)}
+    copied.clear()
+    found = outcome(text)
+    answers[name] = {"expected": expected, "found": found, "taken_apart": bool(apart), "copied": bool(copied)}
 print(json.dumps(answers))

@@ -22,6 +22,7 @@ WHOLE = {
     "two keys",
     "insert what meets a condition",
     "one of each key",
+    "one of each key, with a parameter",
     "one of all",
     "the second of each key",
     "an error",
@@ -38,10 +39,10 @@ def command(script: str, *arguments: object) -> list[str]:
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
 
 
-def answers_of(script: str, folder: Path) -> Any:
+def answers_of(script: str, folder: Path, *arguments: str) -> Any:
     """What a script of this folder prints last."""
     done = subprocess.run(
-        command(script, folder),
+        command(script, folder, *arguments),
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
@@ -85,7 +86,38 @@ def test_what_exceeds_the_memory_is_spilled_beside_the_data_and_remains_of_a_kil
 def test_a_merge_does_what_the_emulators_own_does(tmp_path: Path) -> None:
     answers = answers_of("emulator_merges.py", tmp_path)
     assert {name: a for name, a in answers.items() if a["found"] != a["expected"]} == {}
-    assert {name for name, a in answers.items() if not a["taken_apart"]} == WHOLE
+    expiring = " (expires)"
+    whole = {name for name, a in answers.items() if not a["taken_apart"]}
+    assert whole == WHOLE | {name + expiring for name in WHOLE}
+    # The rest is copied, so that its keys are counted and no table of the lake's is read by the statement that writes one.
+    assert {name for name in whole if not answers[name]["copied"]} == {
+        "overwrite",
+        "overwrite (expires)",
+        "one of each key (expires)",
+    }
+
+
+def test_a_table_that_expires_is_as_one_of_the_emulators_own_and_moves_when_it_grows(tmp_path: Path) -> None:
+    answers = answers_of("emulator_temporary.py", tmp_path)
+    assert answers["found"] == answers["expected"]
+    assert answers["found"]["read all again"] == [[400_015, 400_015, 0, 500_000]]
+    own = answers["own"]
+    assert own["load more"] == own["use"] == ["p:two.small"]
+    assert own["load what is too large"] == own["two loads"] == []
+    assert own["rename"] == ["p:two.other"]
+    assert own["drop"] == own["delete the dataset"] == own["make the dataset anew"] == []
+    # Another process.
+    assert answers_of("emulator_temporary.py", tmp_path, "later") == {
+        "read": [[7, 7, 0, 6]],
+        "own": ["p:later.left"],
+        "deleted": [None, []],
+    }
+
+
+def test_a_file_that_comes_with_its_job_is_what_the_emulators_own_function_takes(tmp_path: Path) -> None:
+    answers = answers_of("emulator_uploads.py", tmp_path)
+    assert [answer for answer in answers if answer["found"] != answer["expected"]] == []
+    assert {answer["left"] for answer in answers} == {True, False}
 
 
 def test_json_is_parsed_as_by_the_emulators_own_function(tmp_path: Path) -> None:

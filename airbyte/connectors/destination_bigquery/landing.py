@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import uuid
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import IO
@@ -122,7 +121,7 @@ class Landing:
         if self.rows:
             statement = self._statement(target)
             if statement.is_empty and self.rows > MANY_ROWS and self.stream.destination_sync_mode == APPEND_DEDUP:
-                repeated = next(iter(self._run(statement.repeated_keys())))["n"]
+                repeated = next(iter(self._run(statement.repeated_keys()).result(retry=RETRY, job_retry=None)))["n"]
                 statement = dataclasses.replace(statement, is_unique=repeated == 0)
             self._run(statement.text())
         elif self.stream.destination_sync_mode == OVERWRITE:
@@ -229,11 +228,14 @@ class Landing:
             self.stream, types, self._staging.name, self._target, present, self._place, is_empty=target.num_rows == 0
         )
 
-    def _run(self, statement: str) -> Iterable[bigquery.Row]:
+    def _run(self, statement: str) -> bigquery.QueryJob:
+        """Run a statement to its end. Raises what BigQuery says when it failed, TimeoutError when it takes longer than JOB_SECONDS."""
         job = self._client.query(statement, job_id_prefix=self._job_prefix, retry=RETRY, job_retry=None)
         self._statement_job = job
-        rows: Iterable[bigquery.Row] = job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
-        return rows
+        # One that ended at once says so in the answer already.
+        if job.state != "DONE" or job.error_result:
+            job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
+        return job
 
 
 def _legacy(kind: str) -> str:

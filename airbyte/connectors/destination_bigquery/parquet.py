@@ -70,7 +70,7 @@ def convert(
     if place is not None:
         select.append(f"{place}::bigint as {STREAM}")
     engine.execute(
-        f"copy (select {', '.join(select)} from read_json('{_quoted(lines)}', format = 'newline_delimited', "
+        f"copy (select {', '.join(select)} from read_json('{_quoted(lines)}', format = 'newline_delimited', records = true, "
         f"columns = {{'record': 'struct(data struct({wanted}), meta struct(changes json), emitted_at bigint)'}}, "
         f"maximum_object_size = {MAXIMUM_RECORD_BYTES})) "
         f"to '{_quoted(target)}' (format parquet, compression lz4_raw)"
