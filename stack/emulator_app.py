@@ -8,7 +8,8 @@ from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQue
 minute in which nobody read them, old versions as emulator_versions.py says, and all of them when it starts.
 
 What the emulator looks up by listing the whole catalog, the records that it reads anew at each step, and the MERGE that it takes apart into seven statements
-are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py), and so is its PARSE_JSON.
+are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py), and so are its PARSE_JSON, the place of tables that expire (emulator_temporary.py)
+and how it takes a request with a file apart (emulator_uploads.py).
 """
 
 from __future__ import annotations

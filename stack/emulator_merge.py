@@ -2,7 +2,7 @@
 
 The emulator takes a MERGE apart into seven statements, each of which it parses and translates anew: 0.3 s of CPU time for three rows; and it notes every row
 of the target that does not match, although hardly a MERGE asks for them. DuckDB and DuckLake have MERGE themselves. What theirs cannot do, or where it
-is not plain that they would do the same, is left to the emulator.
+is not plain that they would do the same, is left to the emulator. The source is copied first, or read through a view where that is proved to be the same.
 """
 
 from __future__ import annotations
