@@ -36,7 +36,7 @@ def run(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:
     whole.set("using", exp.alias_(exp.to_table(merge.SOURCE), using.alias_or_name, table=True))
     rows, bound = translate(exp.select("*").from_(using.copy()), context)
     # A view has no parameters. And DuckLake fails at times when one statement reads its tables as the source and writes one.
-    kind = "VIEW" if not bound and _is_unique(using, keys) and _reads_own_tables(using, context) else "TABLE"
+    kind = "VIEW" if not bound and _is_unique(using, keys) and _is_outside_the_lake(using, context) else "TABLE"
     cur.execute(f"CREATE OR REPLACE TEMP {kind} {merge.SOURCE} AS {rows}", bound)
     context.temporary.add(merge.SOURCE)
     try:
@@ -93,7 +93,7 @@ def _is_unique(using: exp.Expression, keys: list[str]) -> bool:
     return all(isinstance(column, exp.Column) and column in of_keys for column in window.args["partition_by"])
 
 
-def _reads_own_tables(using: exp.Expression, context: Any) -> bool:
+def _is_outside_the_lake(using: exp.Expression, context: Any) -> bool:
     """Whether the source reads no table of the lake's."""
     references = (names.reference(t, context.project_id, context.dataset_id) for t in using.find_all(exp.Table))
     return all(map(emulator_temporary.is_own, references))

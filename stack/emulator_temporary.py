@@ -8,20 +8,22 @@ time, though: with its first large load a table moves there.
 
 from __future__ import annotations
 
-import pathlib
 import threading
+from pathlib import Path
 from typing import Any
 
 from local_bigquery.catalog import datasets, metadata, tables
 from local_bigquery.engine import database, types
-from local_bigquery.errors import BigQueryError, already_exists
+from local_bigquery.errors import BigQueryError
 from local_bigquery.jobs import runner
 from local_bigquery.models import Table
 
-Path = tuple[str, str, str]
+from stack.emulator_catalog import OWN
 
-# The database of the emulator's own, and the schema in it.
-OWN, SCHEMA = "emulator", "_temporary"
+Reference = tuple[str, str, str]
+
+# Of the emulator's own database.
+SCHEMA = "_temporary"
 # Of the file that a job loads. What small streams share is less.
 SMALL_BYTES = 8 << 20
 
@@ -30,22 +32,22 @@ _check_empty, _load = datasets.check_empty, runner.HANDLERS["load"]
 _lock = threading.Lock()
 # Held by a load into one of these, so that none of them moves meanwhile.
 _loading = threading.Lock()
-_known: set[Path] = set()
+_known: set[Reference] = set()
 
 
-def physical(project_id: str, dataset_id: str, table_id: str) -> Path:
+def physical(project_id: str, dataset_id: str, table_id: str) -> Reference:
     """Where a table is in DuckDB, as `tables.physical`."""
     path = (project_id, dataset_id, table_id)
-    if path in _known:
+    if is_own(path):
         # Who asks for the record of what a statement names asks by this place, where there is none.
         if not tables.expired(metadata.load(Table, *path)):
             return _place(path)
         tables.forget(*path)
-    place: Path = _physical(*path)
+    place: Reference = _physical(*path)
     return place
 
 
-def is_own(path: Path) -> bool:
+def is_own(path: Reference) -> bool:
     """Whether the table is one of these."""
     return path in _known
 
@@ -62,11 +64,10 @@ def check_empty(project_id: str, dataset_id: str) -> None:
 def create(project_id: str, dataset_id: str, body: Table, translate: Any) -> Table:
     """Make a table, as `tables.create`."""
     table_id = body.tableReference and body.tableReference.tableId
-    if not (table_id and body.expirationTime and tables.fields(body)):
-        return _create(project_id, dataset_id, body, translate)
     path = (project_id, dataset_id, table_id)
-    if tables.exists(*path):
-        raise already_exists("Table", f"{project_id}:{dataset_id}.{table_id}")
+    # One that is there already must keep its place; the error is the emulator's.
+    if not (table_id and body.expirationTime and tables.fields(body)) or tables.exists(*path):
+        return _create(project_id, dataset_id, body, translate)
     with _lock:
         _known.add(path)
     try:
@@ -79,16 +80,20 @@ def create(project_id: str, dataset_id: str, body: Table, translate: Any) -> Tab
 def load(cur: Any, config: Any, upload: str | None) -> Any:
     """Run a load job, as `load.run`."""
     path = tables.reference(config.destinationTable)
-    with _loading:
-        if is_own(path):
-            if upload and pathlib.Path(upload).stat().st_size <= SMALL_BYTES:
+    # No load into the lake waits for one of these.
+    if is_own(path):
+        with _loading:
+            if not upload or Path(upload).stat().st_size > SMALL_BYTES:
+                _move(path)
+            if is_own(path):
                 return _load(cur, config, upload)
-            _move(path)
     return _load(cur, config, upload)
 
 
-def _move(path: Path) -> None:
-    """Put a table into the lake."""
+def _move(path: Reference) -> None:
+    """Put a table into the lake, unless another load has done so."""
+    if not is_own(path):
+        return
     target = database.quote(*_physical(*path))
     columns = ", ".join(types.column(field) for field in tables.fields(tables.load(*path)))
     with database.writing(*path):
@@ -144,7 +149,7 @@ def replace() -> None:
             forget(*path)
 
 
-def _place(path: Path) -> Path:
+def _place(path: Reference) -> Reference:
     # Neither a dataset nor a table has a colon in its name, and a dataset has no dot.
     project_id, dataset_id, table_id = path
     return OWN, SCHEMA, f"{project_id}:{dataset_id}.{table_id}"

@@ -121,7 +121,8 @@ class Landing:
         if self.rows:
             statement = self._statement(target)
             if statement.is_empty and self.rows > MANY_ROWS and self.stream.destination_sync_mode == APPEND_DEDUP:
-                repeated = next(iter(self._run(statement.repeated_keys()).result(retry=RETRY, job_retry=None)))["n"]
+                question = self._run(statement.repeated_keys())
+                repeated = next(iter(question.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)))["n"]
                 statement = dataclasses.replace(statement, is_unique=repeated == 0)
             self._run(statement.text())
         elif self.stream.destination_sync_mode == OVERWRITE:
