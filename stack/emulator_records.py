@@ -2,7 +2,8 @@
 
 The emulator reads a record from its database each time that it needs one, and writes a job's at each change of state: seven reads and three writes for
 `select 1`, nearly half of its CPU time. It is the only process that writes them. So each is read once, and written where it has to outlive the process. What
-other questions ask of the tables (INFORMATION_SCHEMA, housekeeping) finds them there, but for the start of a job.
+other questions ask of the tables (INFORMATION_SCHEMA, housekeeping) finds them there, but for the start of a job. And what is known to be new is inserted, what
+is known to be there is updated: the emulator's INSERT OR REPLACE takes DuckDB four times as long.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Container
 from typing import Any
 
+import duckdb
 from local_bigquery.catalog import metadata, row_access, tables
 from local_bigquery.engine import database
 from local_bigquery.jobs import store
@@ -20,6 +22,9 @@ from local_bigquery.models import Job, RowAccessPolicy, Table
 
 Keys = tuple[str, ...]
 
+INSERT_JOB = "INSERT INTO emulator.jobs VALUES (?, ?, ?, ?, ?, ?)"
+# All that changes of a line.
+UPDATE_JOB = "UPDATE emulator.jobs SET state = ?, resource = ? WHERE project_id = ? AND job_id = ?"
 # A client asks for a job until it ended, and then for its rows; older ones are read from the table.
 JOBS_IN_MEMORY = 500
 
@@ -83,14 +88,28 @@ def secured() -> frozenset[Keys]:
 def save_job(job: Job) -> Job:
     """Remember a job, as `store.save`; that it began to run is not written: it is as unfinished as before."""
     with _lock:
-        if job.status.state != "RUNNING":
-            _save_job(job)
         keys = (job.jobReference.projectId, job.jobReference.jobId)
-        _jobs[keys] = json.dumps(job.dump())
+        resource = json.dumps(job.dump())
+        if job.status.state != "RUNNING":
+            _write_job(job, keys, resource)
+        _jobs[keys] = resource
         _jobs.move_to_end(keys)
         while len(_jobs) > JOBS_IN_MEMORY:
             _jobs.popitem(last=False)
         return job
+
+
+def _write_job(job: Job, keys: Keys, resource: str) -> None:
+    if keys in _jobs:
+        database.execute(UPDATE_JOB, [job.status.state, resource, *keys])
+        return
+    statistics = job.statistics
+    line = [*keys, statistics.parentJobId, job.status.state, int(statistics.creationTime), resource]
+    try:
+        database.execute(INSERT_JOB, line)
+    except duckdb.ConstraintException:
+        # One of those that are not in memory.
+        _save_job(job)
 
 
 def load_job(project_id: str, job_id: str) -> Job | None:

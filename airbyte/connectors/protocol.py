@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import select
 import signal
 import sys
@@ -159,27 +160,46 @@ class RecordRun:
 
     def __init__(self) -> None:
         """No record was seen yet."""
+        # Of the last record that was seen.
         self.stream = ""
         # What no line starts with.
         self._prefix = b"\x00"
+        self._lines = _lines_with(self._prefix)
 
-    def begin(self, record: Json, line: bytes) -> None:
+    def parts(self, block: bytes) -> Iterator[tuple[bytes, int, Json | None]]:
+        """A block of whole lines, in their order: records of one `stream` as (lines, their number, None), another message as (line, 1, message)."""
+        # Most blocks hold nothing else; to count is quicker than to match.
+        lines = block.count(b"\n")
+        if block.startswith(self._prefix) and block.count(b"\n" + self._prefix) == lines - 1:
+            yield block, lines, None
+            return
+        start = 0
+        while start < len(block):
+            if found := self._lines.match(block, start):
+                yield found[0], found[0].count(b"\n"), None
+                start = found.end()
+                continue
+            end = block.index(b"\n", start) + 1
+            line, start = block[start:end], end
+            message = orjson.loads(line)
+            if message["type"] != "RECORD":
+                yield line, 1, message
+                continue
+            self._begin(message["record"], line)
+            yield line, 1, None
+
+    def _begin(self, record: Json, line: bytes) -> None:
         """`line` is the message of `record`: those like it belong to the same run."""
         self.stream = record["stream"]
         head = orjson.dumps({"stream": record["stream"], "namespace": record.get("namespace")})[:-1]
         expected = b'{"type":"RECORD","record":' + head + b',"data":'
         self._prefix = expected if line.startswith(expected) else b"\x00"
+        self._lines = _lines_with(self._prefix)
 
-    def has(self, line: bytes) -> bool:
-        """Whether the line is a record of the run."""
-        return line.startswith(self._prefix)
 
-    def lines_in(self, block: bytes) -> int:
-        """The number of lines of a block of whole lines, when each is a record of the run; else 0."""
-        if not block.startswith(self._prefix):
-            return 0
-        lines = block.count(b"\n")
-        return lines if block.count(b"\n" + self._prefix) == lines - 1 else 0
+def _lines_with(prefix: bytes) -> re.Pattern[bytes]:
+    """Whole lines, each of which starts with that."""
+    return re.compile(rb"(?:%s[^\n]*+\n)++" % re.escape(prefix))
 
 
 def blocks(stream: Any, size: int = 1 << 20, idle: float | None = None) -> Iterator[bytes]:
@@ -202,11 +222,6 @@ def blocks(stream: Any, size: int = 1 << 20, idle: float | None = None) -> Itera
             rest = [chunk[end:]] if end < len(chunk) else []
         else:
             rest.append(chunk)
-
-
-def lines_of(block: bytes) -> list[bytes]:
-    """The lines of a block of whole lines, with their ends."""
-    return [line + b"\n" for line in block.split(b"\n")[:-1]]
 
 
 class Connector(Protocol):

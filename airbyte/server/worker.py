@@ -25,7 +25,7 @@ from typing import IO, Any
 import orjson
 import psutil
 
-from airbyte.connectors.protocol import RecordRun, blocks, lines_of
+from airbyte.connectors.protocol import RecordRun, blocks
 from airbyte.server import catalog, drift, forks, programs, secret_fields
 from airbyte.server.counts import COMPLETE, FAILED, Counts
 from airbyte.server.store import CONNECTION, DESTINATION, REFRESH, SOURCE, Store
@@ -223,17 +223,11 @@ class Job:
         """Hand the source's messages on, counting records and reading what is for people."""
         run = RecordRun()
         for block in blocks(source):
-            if lines := run.lines_in(block):
-                self._counts.add(run.stream, lines, len(block))
-            else:
-                for line in lines_of(block):
-                    if not run.has(line):
-                        message = orjson.loads(line)
-                        if message["type"] != "RECORD":
-                            self._read(message, "source")
-                            continue
-                        run.begin(message["record"], line)
-                    self._counts.add(run.stream, 1, len(line))
+            for lines, number, message in run.parts(block):
+                if message is None:
+                    self._counts.add(run.stream, number, len(lines))
+                else:
+                    self._read(message, "source")
             try:
                 destination.write(block)
                 destination.flush()

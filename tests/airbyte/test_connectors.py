@@ -340,12 +340,13 @@ def test_streams_gather_while_the_batch_before_them_is_being_loaded(
             batches.append(staging.Batch(bq, "raw", tmp_path, converter, loader, earlier))
             batches[-1].add(landing)
             landings.append(landing)
-        assert [batch.is_due for batch in batches] == [True, False]
+        assert [batch.is_due(waiting=0) for batch in batches] == [True, False]
         batches[0].load()
-        assert not batches[1].is_due
+        assert not batches[1].is_due(waiting=0)
         is_sent.set()
         assert landings[0].commit() == 1
-        assert batches[1].is_due
+        # Others that are loaded come first.
+        assert [batches[1].is_due(waiting) for waiting in (-2, 1, 2)] == [True, True, False]
         batches[1].load()
         assert landings[1].commit() == 1
     assert {table.table_id for table in bq.list_tables("raw")} == {"things", "others"}

@@ -11,6 +11,7 @@ from stack.emulator_app import import_extensions
 folder = Path(sys.argv[1])
 import_extensions(folder)
 from local_bigquery.catalog import metadata, row_access  # noqa: E402
+from local_bigquery.engine import database  # noqa: E402
 from local_bigquery.jobs import runner, store  # noqa: E402
 from local_bigquery.models import Dataset, JobConfiguration, RowAccessPolicy, Table  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
@@ -19,6 +20,7 @@ from stack import emulator_records  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "p", "raw"
 stored, stored_secured, stored_job, stored_jobs = metadata.list_, row_access.secured, store.load, store.list_
+save_job = store.save
 written_before = metadata.save(Dataset(friendlyName="before"), "p", "before")
 emulator_records.replace()
 emulator_records.JOBS_IN_MEMORY = 5
@@ -87,6 +89,14 @@ for number, job in enumerate(made):
     else:
         store.delete("p", "job 3")
         answers.append([number, "deleted", None, store.load("p", "job 3")])
+# One that is not in memory any more, saved once more; and each line as a whole.
+store.save(made[0].replace(status={"state": "DONE", "errorResult": {"reason": "again"}}))
+answers.append([0, "saved again", "again", stored_job("p", "job 0").status.errorResult.reason])
+LINES = "SELECT project_id, job_id, parent_job_id, state, creation_time, resource FROM emulator.jobs ORDER BY job_id"
+lines = database.fetch(LINES)
+for job_id in [line[1] for line in lines]:
+    save_job(store.load("p", job_id))
+answers.append(["all", "lines", [list(line) for line in database.fetch(LINES)], [list(line) for line in lines]])
 answers.append(["all", "done", states(stored_jobs("p", ["DONE"])), states(store.list_("p", ["DONE"]))])
 answers.append(["all", "any", states(stored_jobs("p")), states(store.list_("p"))])
 answers += [

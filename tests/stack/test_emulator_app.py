@@ -25,9 +25,16 @@ WHOLE = {
     "one of each key, with a parameter",
     "one of all",
     "the second of each key",
+    "columns only",
+    "columns only, overwrite",
+    "columns only, by two keys",
+    "columns of another type",
+    "no such table",
     "an error",
     "no such column",
 }
+# Those that only move columns from the one table to the other.
+COLUMNS_ONLY = {name for name in WHOLE if name.startswith("columns")} | {"other names", "no names", "no such column"}
 
 
 def command(script: str, *arguments: object) -> list[str]:
@@ -93,8 +100,13 @@ def test_a_merge_does_what_the_emulators_own_does(tmp_path: Path) -> None:
     assert {name for name in whole if not answers[name]["copied"]} == {
         "overwrite",
         "overwrite (expires)",
+        "columns only, overwrite",
+        "columns only, overwrite (expires)",
         "one of each key (expires)",
     }
+    moved = {name: a["moved"] for name, a in answers.items() if a["moved"]}
+    assert moved.keys() == COLUMNS_ONLY | {name + expiring for name in COLUMNS_ONLY}
+    assert all(found == expected for [(expected, found)] in moved.values())
 
 
 def test_a_table_that_expires_is_as_one_of_the_emulators_own_and_moves_when_it_grows(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import duckdb
-import orjson
 import requests
 from google.api_core.exceptions import ClientError, Forbidden, GoogleAPIError, TooManyRequests
 from google.auth.exceptions import GoogleAuthError
@@ -33,7 +32,6 @@ from airbyte.connectors.protocol import (
     ReportedError,
     TransientError,
     blocks,
-    lines_of,
     one_line,
 )
 from stack.bigquery import RETRY, connect, create_dataset
@@ -182,21 +180,15 @@ class Landings:
         """Land the messages to their end. Raises ReportedError when a stream failed, TransientError when the source ended too early."""
         run = RecordRun()
         for block in blocks(messages, idle=LINGER_SECONDS / 4):
-            if self._batch is not None and self._batch.is_due:
+            if self._batch is not None and self._batch.is_due(self._waiting):
                 self._load_batch()
             if self._commits and self._commits[0].done():
                 self._commits.popleft().result()
-            if lines := run.lines_in(block):
-                self._add(run.stream, block, lines)
-                continue
-            for line in lines_of(block):
-                if not run.has(line):
-                    message = orjson.loads(line)
-                    if message["type"] != "RECORD":
-                        self._read(message, line)
-                        continue
-                    run.begin(message["record"], line)
-                self._add(run.stream, line, 1)
+            for lines, number, message in run.parts(block):
+                if message is None:
+                    self._add(run.stream, lines, number)
+                else:
+                    self._read(message, lines)
         self._load_batch()
         for commit in self._commits:
             commit.result()
@@ -208,6 +200,11 @@ class Landings:
             )
         if self._failed:
             raise ReportedError(f"not landed: {', '.join(sorted(self._failed))}")
+
+    @property
+    def _waiting(self) -> int:
+        """How many streams wait until others are committed."""
+        return sum(not commit.done() for commit in self._commits) - COMMITTERS
 
     def _known(self, name: str) -> bool:
         """Whether the stream is being landed. Raises ConfigError when the catalog does not have it."""

@@ -12,7 +12,7 @@ import uuid
 from collections import deque
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import requests
 from google.api_core.exceptions import GoogleAPIError, NotFound
@@ -70,7 +70,7 @@ class Landing:
         self._converter = converter
         self._loader = loader
         # Of the files, in their order: what `_wait` waits for.
-        self._conversion: Future[Path] | None = None
+        self._conversion: Future[Any] | None = None
         self._loads: deque[Future[None]] = deque()
         self._statement_job: bigquery.QueryJob | None = None
         self._is_closed = False
@@ -105,13 +105,16 @@ class Landing:
         if self._file is not None:
             self._load_file()
 
-    def share(self, staging: Staging, place: int, converted: Future[Path]) -> None:
+    def share(self, staging: Staging, place: int, converted: Future[str]) -> None:
         """In place of `finish`: the rows come into a staging table with other streams', in which this one has the `place`, once they are `converted`."""
         self._staging, self._place, self._conversion = staging, place, converted
 
-    def convert(self, place: int) -> Path:
-        """Everything taken as one Parquet file, for a staging table in which the stream has the `place`."""
-        return self._converted(self._filled(), place)
+    def gather(self, place: int) -> str:
+        """Everything taken as a table of the converter's engine, for a staging table in which the stream has the `place`. Returns its name."""
+        lines = self._filled()
+        name = parquet.gather(self._converter.engine, lines, self.stream, self._columns, place)
+        lines.unlink()
+        return name
 
     def commit(self) -> int:
         """Make everything taken visible, at once. Returns the number of records. To be called after `finish` or `share`, by any thread."""
@@ -176,11 +179,10 @@ class Landing:
         self._staging.load(converted, self.types)
         converted.unlink()
 
-    def _converted(self, lines: Path, place: int | None = None) -> Path:
+    def _converted(self, lines: Path) -> Path:
         target = lines.with_suffix(".parquet")
-        is_small = place is not None
-        with contextlib.nullcontext(self._converter.engine) if is_small else parquet.connect() as engine:
-            parquet.convert(engine, lines, target, self.stream, self._columns, place)
+        with parquet.connect() as engine:
+            parquet.convert(engine, lines, target, self.stream, self._columns)
         lines.unlink()
         return target
 

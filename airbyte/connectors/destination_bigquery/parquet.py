@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,18 +46,37 @@ class Converter(ThreadPoolExecutor):
 
 
 def convert(
-    engine: duckdb.DuckDBPyConnection,
-    lines: Path,
-    target: Path,
-    stream: ConfiguredStream,
-    columns: Sequence[Column],
-    place: int | None = None,
+    engine: duckdb.DuckDBPyConnection, lines: Path, target: Path, stream: ConfiguredStream, columns: Sequence[Column]
 ) -> None:
-    """Write the Parquet file `target` from a file of RECORD lines of one stream, for a staging table in which the stream has the `place` (`staged`).
+    """Write the Parquet file `target` from a file of RECORD lines of one stream.
 
     A value that its column's type cannot hold becomes null and is named in `_airbyte_meta.changes`, as in Airbyte's typed tables; what the source has
     made null stands there too. JSON columns are text.
     """
+    _write(engine, _rows(lines, stream, columns), target)
+
+
+def gather(
+    engine: duckdb.DuckDBPyConnection, lines: Path, stream: ConfiguredStream, columns: Sequence[Column], place: int
+) -> str:
+    """As `convert`, but keep the rows as a table of the engine, for a staging table in which the stream has the `place` (`staged`). Returns its name."""
+    name = f"rows_{place}_{uuid.uuid4().hex}"
+    engine.execute(f"create table {name} as {_rows(lines, stream, columns, place)}")
+    return name
+
+
+def unite(engine: duckdb.DuckDBPyConnection, tables: Sequence[str], target: Path) -> None:
+    """Write the Parquet file `target` with the rows of all `tables` and the columns of each, and drop them; columns that one has not are null in its rows."""
+    _write(engine, " union all by name ".join(f"from {name}" for name in tables), target)
+    for name in tables:
+        engine.execute(f"drop table {name}")
+
+
+def _write(engine: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
+    engine.execute(f"copy ({rows}) to '{_quoted(target)}' (format parquet, compression lz4_raw)")
+
+
+def _rows(lines: Path, stream: ConfiguredStream, columns: Sequence[Column], place: int | None = None) -> str:
     # Names are identifiers (columns.columns checked them); values never become part of the statement.
     wanted = ", ".join(f'"{c.name}" {"json" if c.type == "JSON" else "varchar"}' for c in columns)
     names = staged({c.name: c.type for c in columns}, place)
@@ -69,19 +89,10 @@ def convert(
     ]
     if place is not None:
         select.append(f"{place}::bigint as {STREAM}")
-    engine.execute(
-        f"copy (select {', '.join(select)} from read_json('{_quoted(lines)}', format = 'newline_delimited', records = true, "
+    return (
+        f"select {', '.join(select)} from read_json('{_quoted(lines)}', format = 'newline_delimited', records = true, "
         f"columns = {{'record': 'struct(data struct({wanted}), meta struct(changes json), emitted_at bigint)'}}, "
-        f"maximum_object_size = {MAXIMUM_RECORD_BYTES})) "
-        f"to '{_quoted(target)}' (format parquet, compression lz4_raw)"
-    )
-
-
-def unite(engine: duckdb.DuckDBPyConnection, files: Sequence[Path], target: Path) -> None:
-    """Write the Parquet file `target` with the rows of all `files` and the columns of each; those that a file has not are null in its rows."""
-    names = ", ".join(f"'{_quoted(file)}'" for file in files)
-    engine.execute(
-        f"copy (from read_parquet([{names}], union_by_name = true)) to '{_quoted(target)}' (format parquet, compression lz4_raw)"
+        f"maximum_object_size = {MAXIMUM_RECORD_BYTES})"
     )
 
 

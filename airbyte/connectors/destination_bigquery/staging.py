@@ -29,7 +29,7 @@ from stack.bigquery import RETRY
 if TYPE_CHECKING:
     from airbyte.connectors.destination_bigquery.landing import Landing
 
-# A complete stream waits so long for others to share a staging table with, and until the load before has ended, but not when there is so much.
+# A complete stream waits so long for others to share a staging table with, and until no other waits for its commit, but not when there is so much.
 LINGER_SECONDS = 0.25
 BATCH_BYTES = 32 << 20
 # A larger file is sent after its job, as the API's documentation has it.
@@ -122,17 +122,21 @@ class Batch:
         self._loader = loader
         self._earlier = earlier
         self._members: list[Landing] = []
-        self._files: list[Future[Path]] = []
+        self._tables: list[Future[str]] = []
         self._loaded: Future[None] | None = None
         self._bytes = 0
         self._began = time.monotonic()
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it should wait for no other stream. While an earlier one is being loaded, it can: it would have to wait for that."""
+    def is_due(self, waiting: int) -> bool:
+        """Whether it should be loaded now, where so many streams that are loaded, or being loaded, wait until others are committed.
+
+        One of them is enough to go on with meanwhile; while there are more, and while an earlier batch is being loaded, this one waits for more streams: it
+        would have to wait for those anyway.
+        """
         if self._bytes >= BATCH_BYTES:
             return True
-        return time.monotonic() - self._began >= LINGER_SECONDS and (self._earlier is None or self._earlier.is_loaded)
+        is_next = waiting <= 1 and (self._earlier is None or self._earlier.is_loaded)
+        return is_next and time.monotonic() - self._began >= LINGER_SECONDS
 
     @property
     def is_loaded(self) -> bool:
@@ -142,15 +146,15 @@ class Batch:
     def add(self, landing: Landing) -> None:
         """Begin to convert a stream's lines."""
         self._bytes += landing.size
-        self._files.append(self._converter.submit(landing.convert, len(self._members)))
+        self._tables.append(self._converter.submit(landing.gather, len(self._members)))
         self._members.append(landing)
 
     def load(self) -> list[Landing]:
         """Nothing more is added: begin to load. Returns the streams, which can be committed."""
         self._earlier = None
         staging = Staging(self._client, self._dataset, self._members[0].stream, users=len(self._members))
-        for place, (landing, file) in enumerate(zip(self._members, self._files, strict=True)):
-            landing.share(staging, place, file)
+        for place, (landing, table) in enumerate(zip(self._members, self._tables, strict=True)):
+            landing.share(staging, place, table)
         # Only now, when each of them can let go of it.
         united = self._converter.submit(self._unite)
         staging.filled = self._loaded = self._loader.submit(self._load, staging, united)
@@ -158,18 +162,16 @@ class Batch:
 
     def _unite(self) -> tuple[Path, dict[str, str]] | None:
         """One file of what could be converted, and its columns' types; a stream whose records could not fails by itself when it is committed."""
-        files: list[Path] = []
+        tables: list[str] = []
         types = {STREAM: "INT64"}
-        for place, (landing, converted) in enumerate(zip(self._members, self._files, strict=True)):
+        for place, (landing, converted) in enumerate(zip(self._members, self._tables, strict=True)):
             if converted.exception() is None:
-                files.append(converted.result())
+                tables.append(converted.result())
                 types |= {shared: landing.types[name] for name, shared in staged(landing.types, place).items()}
-        if len(files) <= 1:
-            return (files[0], types) if files else None
+        if not tables:
+            return None
         united = self._folder / f"{uuid.uuid4().hex}.parquet"
-        parquet.unite(self._converter.engine, files, united)
-        for file in files:
-            file.unlink()
+        parquet.unite(self._converter.engine, tables, united)
         return united, types
 
     def _load(self, staging: Staging, united: Future[tuple[Path, dict[str, str]] | None]) -> None:
