@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from google.api_core.exceptions import NotFound
 
@@ -95,7 +96,14 @@ def test_the_emulator_keeps_neither_results_nor_old_versions_for_ever(
         assert len(list(tmp_path.rglob("versions/*.parquet"))) == 3
         process.stop()
         process.start(lambda: emulator_service.is_healthy(own), timeout=240)
-        assert len(list(tmp_path.rglob("versions/*.parquet"))) == 1
+        (left,) = tmp_path.rglob("versions/*.parquet")
+        # Written as it is read quickly, which a new process still knows.
+        bigquery.query(client, "create table ops.later as select generate_uuid() as id from unnest([1, 2, 3])")
+        (later,) = tmp_path.rglob("later/*.parquet")
+        for file in (left, later):
+            found = pq.read_metadata(file)
+            column = found.row_group(0).column(found.num_columns - 1)
+            assert (column.compression, column.encodings[0][:5]) == ("LZ4", "DELTA"), file
         assert bigquery.query(client, "select sum(version) as versions, count(*) as n from ops.versions") == [
             {"versions": 200, "n": 100}
         ]
