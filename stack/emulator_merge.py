@@ -70,11 +70,12 @@ def run(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:
 
 
 def _translated(tree: exp.Merge, context: Any) -> tuple[str, dict[str, Any]]:
-    """What `translate` does, in a tenth of the time where the statement only moves columns."""
-    for node in tree.walk():
-        if not isinstance(node, COLUMNS_ONLY) or node.name.upper() in partitions.PSEUDO_COLUMNS or context.variables:
-            translated: tuple[str, dict[str, Any]] = translate(tree, context)
-            return translated
+    """What `translate` does, in a fraction of the time where the statement only moves columns."""
+    nodes = [*tree.walk()]
+    is_of_columns = all(isinstance(node, COLUMNS_ONLY) for node in nodes)
+    if not is_of_columns or context.variables or {node.name.upper() for node in nodes} & partitions.PSEUDO_COLUMNS:
+        translated: tuple[str, dict[str, Any]] = translate(tree, context)
+        return translated
     for rule in tables.STATEMENT_RULES:
         tree = rule(tree, context)
     return tree.sql(dialect=DuckDBDialect), {}

@@ -203,7 +203,7 @@ class Landings:
 
     @property
     def _waiting(self) -> int:
-        """How many streams wait until others are committed."""
+        """How many streams wait until others are committed; below zero where more could be committed at once."""
         return sum(not commit.done() for commit in self._commits) - COMMITTERS
 
     def _known(self, name: str) -> bool:

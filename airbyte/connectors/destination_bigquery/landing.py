@@ -12,7 +12,7 @@ import uuid
 from collections import deque
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import requests
 from google.api_core.exceptions import GoogleAPIError, NotFound
@@ -69,8 +69,8 @@ class Landing:
         self._file: IO[bytes] | None = None
         self._converter = converter
         self._loader = loader
-        # Of the files, in their order: what `_wait` waits for.
-        self._conversion: Future[Any] | None = None
+        # In the files' order: what `_wait` waits for.
+        self._conversion: Future[Path] | Future[str] | None = None
         self._loads: deque[Future[None]] = deque()
         self._statement_job: bigquery.QueryJob | None = None
         self._is_closed = False

@@ -29,7 +29,7 @@ from stack.bigquery import RETRY
 if TYPE_CHECKING:
     from airbyte.connectors.destination_bigquery.landing import Landing
 
-# A complete stream waits so long for others to share a staging table with, and until no other waits for its commit, but not when there is so much.
+# A complete stream waits so long for others to share a staging table with, and while others wait for their commit, but not when there is so much.
 LINGER_SECONDS = 0.25
 BATCH_BYTES = 32 << 20
 # A larger file is sent after its job, as the API's documentation has it.
