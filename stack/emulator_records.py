@@ -2,8 +2,8 @@
 
 The emulator reads a record from its database each time that it needs one, and writes a job's at each change of state: seven reads and three writes for
 `select 1`, nearly half of its CPU time. It is the only process that writes them. So each is read once, and written where it has to outlive the process. What
-other questions ask of the tables (INFORMATION_SCHEMA, housekeeping) finds them there, but for the start of a job. And what is known to be new is inserted, what
-is known to be there is updated: the emulator's INSERT OR REPLACE takes DuckDB four times as long.
+other questions ask of the tables (INFORMATION_SCHEMA, housekeeping) finds them there, but for the start of a job. A job that is new is inserted, and one that
+is known updated: the emulator's INSERT OR REPLACE, which other records are still written by, takes DuckDB four times as long.
 """
 
 from __future__ import annotations

@@ -163,16 +163,10 @@ class RecordRun:
         # Of the last record that was seen.
         self.stream = ""
         # What no line starts with.
-        self._prefix = b"\x00"
-        self._lines = _lines_with(self._prefix)
+        self._lines = _lines_with(b"\x00")
 
     def parts(self, block: bytes) -> Iterator[tuple[bytes, int, Json | None]]:
         """A block of whole lines, in their order: records of one `stream` as (lines, their number, None), another message as (line, 1, message)."""
-        # Most blocks hold nothing else; to count is quicker than to match.
-        lines = block.count(b"\n")
-        if block.startswith(self._prefix) and block.count(b"\n" + self._prefix) == lines - 1:
-            yield block, lines, None
-            return
         start = 0
         while start < len(block):
             if found := self._lines.match(block, start):
@@ -193,8 +187,7 @@ class RecordRun:
         self.stream = record["stream"]
         head = orjson.dumps({"stream": record["stream"], "namespace": record.get("namespace")})[:-1]
         expected = b'{"type":"RECORD","record":' + head + b',"data":'
-        self._prefix = expected if line.startswith(expected) else b"\x00"
-        self._lines = _lines_with(self._prefix)
+        self._lines = _lines_with(expected if line.startswith(expected) else b"\x00")
 
 
 def _lines_with(prefix: bytes) -> re.Pattern[bytes]:

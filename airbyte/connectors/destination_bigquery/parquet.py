@@ -60,7 +60,7 @@ def gather(
     engine: duckdb.DuckDBPyConnection, lines: Path, stream: ConfiguredStream, columns: Sequence[Column], place: int
 ) -> str:
     """As `convert`, but keep the rows as a table of the engine, for a staging table in which the stream has the `place` (`staged`). Returns its name."""
-    name = f"rows_{place}_{uuid.uuid4().hex}"
+    name = f"rows_{uuid.uuid4().hex}"
     engine.execute(f"create table {name} as {_rows(lines, stream, columns, place)}")
     return name
 
