@@ -132,9 +132,9 @@ def verdict() -> str:
             f"nearly everywhere at scale {scales[0]:g}, the only one measured" if is_one else "nearly everywhere"
         )
     nowhere = (
-        "It wins nowhere there; whether another volume turns it was not measured."
+        "None of the jobs is faster in Spark there; whether another volume turns it was not measured."
         if is_one
-        else f"It wins nowhere here: no volume from scale {scales[0]:g} to {scales[-1]:g} that was measured turns it."
+        else f"None of the jobs is faster in Spark at a volume measured, from scale {scales[0]:g} to {scales[-1]:g}."
     )
     wall = _listed([f"{ratio:.1f} times ({JOBS[job].lower()})" for job, ratio in _times(last, "duckdb").items()])
     session = _listed([f"{ratio:.1f}" for ratio in _times(last, "duckdb", "in_session_seconds").values()])
@@ -144,47 +144,48 @@ def verdict() -> str:
         f"{last['scale']:g} its jobs take {wall} the wall time of DuckDB, from the same Parquet files to the same rows; without its start {session} times "
         f"({link(name)}). At scale {largest['scale']:g} they take {work} times the CPU seconds, in the same order ({link(largest_name)}).",
         f"Where it is faster: {'; '.join(wins)}." if wins else nowhere,
+        _when_nothing_is_new(),
         _under_limits(),
         _when_skewed(),
-        "A cluster was not measured: two worker processes on these cores are none. What Spark is for here is what one machine does not have: the memory and "
-        "the disks of several, and a lake that others read.",
+        "A cluster was not measured: two workers on the same two cores would not show one. What Spark is for here is what one machine does not have: the "
+        "memory and the disks of several, and a lake that others read.",
     ]
     return "\n\n".join(part for part in said if part)
 
 
 def _under_limits() -> str:
-    """What Spark does under each limit, who fails at some of it, and who does the same with fewer CPU seconds."""
-    said = []
+    """Which jobs each engine did under each limit, and what those that Spark and DuckDB both did took."""
+    rows: list[list[str]] = []
+    ratios: list[float] = []
     for name, result in limited():
         figures = result["figures"]
-        does = [job for job in JOBS if figures.get(job, {}).get("spark", {"runs": 0})["runs"]]
-        failing, dearer, cheaper = [], [], []
-        for other in OTHERS:
-            label = ENGINES[other][0].split(",")[0]
-            its = {job: figures[job][other] for job in does if other in figures[job]}
-            failed = [JOBS[job].lower() for job, found in its.items() if _failed(found)]
-            costs = {
-                JOBS[job].lower(): found["cpu_seconds"]["median"] - figures[job]["spark"]["cpu_seconds"]["median"]
-                for job, found in its.items()
-                if found["runs"]
-            }
-            if failed:
-                failing.append(f"{label} fails at {_all_or(failed)}")
-            if more := [job for job, seconds in costs.items() if seconds > 0]:
-                dearer.append(f"{label} takes more CPU seconds for {_all_or(more)}")
-            if its and not failed and max(costs.values()) <= 0:
-                cheaper.append(label)
-        parts = [_all_or([JOBS[job].lower() for job in does]) if does else "none", *failing, *dearer]
-        if cheaper:
-            parts.append(f"{_listed(cheaper)} {'does' if len(cheaper) == 1 else 'do'} the same in fewer CPU seconds")
-        said.append(f"of {result['memory_limit'].upper()}B Spark does {'; '.join(parts)} ({link(name)})")
-    if not said:
+        row = [f"[{result['memory_limit']}](../benchmarks/results/{name})"]
+        for engine in ("spark", *OTHERS):
+            done = [JOBS[job].lower() for job in JOBS if figures.get(job, {}).get(engine, {"runs": 0})["runs"]]
+            row.append("all" if len(done) == len(JOBS) else _listed(done) if done else "none")
+        rows.append(row)
+        ratios += _times(result, "duckdb", "cpu_seconds").values()
+    if not rows:
         return ""
-    return f"With a memory limit at scale {limited()[-1][1]['scale']:g}, {'. With one '.join(said)}."
+    names = [ENGINES[engine][0].split(",")[0] for engine in ("spark", *OTHERS)]
+    scale = limited()[-1][1]["scale"]
+    said = (
+        f"Under a memory limit at scale {scale:g}, an engine did of the three jobs:\n\n{table(['limit', *names], rows)}"
+    )
+    if ratios:
+        said += f"\n\nWhere both did a job, Spark took {min(ratios):.1f} to {max(ratios):.1f} times the CPU seconds of DuckDB."
+    return said
 
 
-def _all_or(jobs: list[str]) -> str:
-    return "every job" if len(jobs) == len(JOBS) else _listed(jobs)
+def _when_nothing_is_new() -> str:
+    """The whole heavy stage where there is no new row: Spark remembers what it has read."""
+    return "".join(
+        f"The whole heavy stage is, where nothing is new at scale {result['scale']:g}: {figures['nothing_new_seconds']:.1f} s by Spark, "
+        f"{figures['dbt_nothing_new_seconds']:.1f} s by dbt ({link(name)})."
+        for name, result in _load("spark_jobs_scale_*.json").items()
+        if "dbt_nothing_new_seconds" in (figures := result["figures"])
+        and figures["nothing_new_seconds"] < figures["dbt_nothing_new_seconds"]
+    )
 
 
 def _when_skewed() -> str:
@@ -193,7 +194,7 @@ def _when_skewed() -> str:
     name, result = on_skewed_input()[-1]
     times = _listed([f"{ratio:.1f}" for ratio in _times(result, "duckdb").values()])
     wins = _wins(result)
-    faster = f"It is faster at {_listed(wins)}." if wins else "It wins nowhere there."
+    faster = f"It is faster at {_listed(wins)}." if wins else "None is faster in Spark."
     return f"Of a skewed input at scale {result['scale']:g} Spark's jobs take {times} times DuckDB's wall time ({link(name)}). {faster}"
 
 
@@ -409,7 +410,7 @@ def errors() -> str:
     scales = [f"{result['scale']:g}" for _, result in peers()]
     if not scales:
         return NOTHING
-    return f"None: every engine did every job at scale{'s' if len(scales) > 1 else ''} {_listed(scales)}."
+    return f"Without a memory limit every engine did every job, at scale{'s' if len(scales) > 1 else ''} {_listed(scales)}."
 
 
 def change() -> str:

@@ -82,7 +82,8 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 def pages_with_figures() -> list[Path]:
-    return [*sorted((DOCS / "discussion").glob("*.md")), DOCS / "engine-choice.md"]
+    alone = [ROOT / "README.md", DOCS / "architecture.md", DOCS / "engine-choice.md"]
+    return [*sorted((DOCS / "discussion").glob("*.md")), *alone]
 
 
 def figures(page: Path) -> list[tuple[str, Path, str]]:
