@@ -130,6 +130,14 @@ class ConfiguredStream:
         """What messages name the stream by."""
         return {"name": self.name, "namespace": self.namespace}
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether a row is compared with those of its key that landed before: upserted, or appended when it has changed."""
+        by_key = self.destination_sync_mode == APPEND_DEDUP or (
+            self.destination_sync_mode == APPEND and self.sync_mode == INCREMENTAL
+        )
+        return by_key and bool(self.primary_key)
+
 
 def configured_streams(catalog: Json) -> list[ConfiguredStream]:
     """The streams of a configured catalog, in its order. Raises ConfigError on a nested key."""

@@ -368,10 +368,10 @@ def _connections(store: Store, jobs: Jobs) -> APIRouter:
             "prefix": "",
         }
 
-    def streams_of(source: Json, wanted: list[StreamBody]) -> Json:
+    def streams_of(source: Json, wanted: list[StreamBody], known: Json) -> Json:
         discovered = programs.discover(SOURCES[source["sourceType"]], source["configuration"])
         streams = catalog.validate([s.model_dump(exclude_none=True) for s in wanted], discovered)
-        return {"streams": streams, "catalog": drift.shape_of(discovered)}
+        return {"streams": streams, "catalog": drift.accepted(known, discovered, streams)}
 
     @routes.get("")
     def listed(request: Request, workspaceIds: Workspaces = None, limit: Limit = 20, offset: Offset = 0) -> Json:
@@ -390,7 +390,7 @@ def _connections(store: Store, jobs: Jobs) -> APIRouter:
             "status": body.status or "active",
             "schedule": body.schedule.model_dump(exclude_none=True) if body.schedule else {"scheduleType": "manual"},
             "nonBreakingSchemaUpdatesBehavior": body.nonBreakingSchemaUpdatesBehavior or "ignore",
-            **streams_of(source, body.configurations.streams if body.configurations else []),
+            **streams_of(source, body.configurations.streams if body.configurations else [], known={}),
         }
         return answer(_found(store.get(CONNECTION, store.create(CONNECTION, document)), CONNECTION, ""))
 
@@ -407,12 +407,12 @@ def _connections(store: Store, jobs: Jobs) -> APIRouter:
             # Whoever activates a connection again accepts the source as it is now.
             source = _found(store.get(SOURCE, document["sourceId"]), SOURCE, document["sourceId"])
             discovered = programs.discover(SOURCES[source["sourceType"]], source["configuration"])
-            changes["catalog"] = drift.shape_of(discovered)
+            changes["catalog"] = drift.accepted(document["catalog"], discovered, document["streams"])
         if body.schedule:
             changes["schedule"] = body.schedule.model_dump(exclude_none=True)
         if body.configurations:
             source = _found(store.get(SOURCE, document["sourceId"]), SOURCE, document["sourceId"])
-            changes |= streams_of(source, body.configurations.streams)
+            changes |= streams_of(source, body.configurations.streams, document["catalog"])
         return answer(_found(store.update(CONNECTION, connectionId, changes), CONNECTION, connectionId))
 
     @routes.delete("/{connectionId}")

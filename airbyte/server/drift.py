@@ -58,6 +58,20 @@ def shape_of(discovered: list[Json]) -> Json:
     }
 
 
+def accepted(known: Json, discovered: list[Json], streams: list[Json]) -> Json:
+    """The shape to remember when somebody accepts the source as it is: `streams` are the connection's, `known` is what it remembered.
+
+    A key that changed is not accepted with the rest: rows landed by the old one would collapse, or be there twice, so the stream stops until its
+    own `primaryKey` is another than the old one, too.
+    """
+    shape = shape_of(discovered)
+    for stream in streams:
+        name = stream["name"]
+        if name in known and name in shape and known[name]["key"] == [path[0] for path in stream["primaryKey"]]:
+            shape[name] = shape[name] | {"key": known[name]["key"]}
+    return shape
+
+
 def follow(connection: Json, discovered: list[Json]) -> Followed:
     """Compare the source with what the connection remembers. Raises SchemaChanged under `disable_connection`."""
     behaviour = connection.get("nonBreakingSchemaUpdatesBehavior") or IGNORE
@@ -94,7 +108,9 @@ def follow(connection: Json, discovered: list[Json]) -> Followed:
 
 
 def _require_unchanged(connection: Json, known: Json, now: Json) -> None:
-    changed = sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
+    # Not by its key: that stops its stream, as under any behaviour.
+    columns, now_columns = ({name: shape["columns"] for name, shape in shapes.items()} for shapes in (known, now))
+    changed = sorted(n for n in columns.keys() | now_columns.keys() if columns.get(n) != now_columns.get(n))
     if changed:
         raise SchemaChanged(
             f"the schema of {', '.join(changed)} has changed at the source, and the connection is set to be disabled then: look at the change, "

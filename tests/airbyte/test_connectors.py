@@ -167,6 +167,45 @@ def test_streams_with_few_rows_share_a_load_job_and_one_that_cannot_be_converted
     assert {table.table_id for table in bq.list_tables("landing")} == MODES.keys()
 
 
+@pytest.mark.parametrize(
+    ("columns", "bad", "good", "column"),
+    [
+        ("code numeric primary key", "(1.0000000001)", "(1.5)", "code"),
+        ("id int, until date, primary key (id, until)", "(1, 'infinity')", "(2, '2026-01-01')", "until"),
+        ("id int unique", "(null)", "(1)", "id"),
+    ],
+)
+@pytest.mark.parametrize("write", ["append_dedup", "append"])
+def test_a_row_without_a_key_stops_its_stream(
+    db: psycopg.Connection[Any],
+    connection: Connection,
+    emulator: Settings,
+    columns: str,
+    bad: str,
+    good: str,
+    column: str,
+    write: str,
+) -> None:
+    """Nothing would find it again: each change of it would land beside it, and rows whose keys BigQuery cannot hold would be one."""
+    db.execute(f"create table keyed ({columns}); insert into keyed values {bad}".encode())
+    db.execute("insert into tree (name) values ('a')")
+    catalog, _ = connection.call(SOURCE, "discover", config=connection.source)
+    modes = {"tree": MODES["tree"], "keyed": ("incremental", write)}
+    connection.catalog = configured(catalog[0]["catalog"]["streams"], modes)
+    (keyed,) = (item for item in connection.catalog["streams"] if item["stream"]["name"] == "keyed")
+    keyed["primary_key"] = keyed["primary_key"] or [["id"]]
+    said, status = connection.write(connection.read()[0])
+    assert status == 1
+    error = next(m["trace"]["error"] for m in said if m["type"] == "TRACE" and m["trace"]["type"] == "ERROR")
+    assert (
+        f"stream keyed: a record cannot be converted: Invalid Input Error: its {column} is null, or" in error["message"]
+    )
+    assert connection.state.keys() == {"tree"}
+    assert len(landed(emulator, "tree")) == 1
+    db.execute(f"truncate keyed; insert into keyed values {good}".encode())
+    assert connection.sync() == 2
+
+
 def test_many_changed_rows_with_json_land_exactly(
     db: psycopg.Connection[Any], connection: Connection, emulator: Settings
 ) -> None:

@@ -306,3 +306,76 @@ def test_rows_that_come_without_being_written_are_read(drifting: Drifting, db: D
     assert status == "succeeded", log
     assert [row["item"] for row in drifting.rows("purchases")] == ["unknown", "unknown"]
     assert [(row["id"], row["name"]) for row in drifting.rows("buyers")] == [(1, "Eve"), (2, "Bo"), (7, "Flo")]
+
+
+@pytest.mark.parametrize(
+    "drifting", [drift.IGNORE, drift.DISABLE, drift.COLUMNS, drift.FULLY], indirect=True, ids=lambda name: name
+)
+def test_a_changed_key_is_not_accepted_with_the_rest_of_a_schema(
+    drifting: Drifting, db: Db, api: httpx.Client, emulator: Settings
+) -> None:
+    """Rows that differ in a column that is new to the key would collapse."""
+    db.execute("alter table purchases drop constraint purchases_pkey, add primary key (id, item)")
+    db.execute("insert into purchases values (1, 'mug', 3), (2, 'pan', 4)")
+    connection = f"/connections/{drifting.id}"
+
+    def stops() -> None:
+        db.execute("insert into buyers select max(id) + 1, 'Cy' from buyers")
+        status, log = drifting.sync()
+        assert "error: stream purchases stops: the key of its table was (id) and is now (id, item)" in log
+        assert (status, api.get(connection).json()["status"]) == ("failed", "active")
+        assert [row["item"] for row in drifting.rows("purchases")] == ["cup", "pot"]
+
+    stops()
+    for status in ("inactive", "active"):
+        assert api.patch(connection, json={"status": status}).status_code == 200
+    stops()
+    old = [stream | {"primaryKey": [["id"]]} for stream in STREAMS]
+    assert api.patch(connection, json={"configurations": {"streams": old}}).status_code == 200
+    stops()
+    assert [row["id"] for row in drifting.rows("buyers")] == [1, 2, 3, 4, 5]
+    new = [old[0], STREAMS[1] | {"primaryKey": [["id"], ["item"]]}]
+    assert api.patch(connection, json={"configurations": {"streams": new}}).status_code == 200
+    bigquery.client(emulator).delete_table(f"{DATASET}.purchases")
+    status, log = drifting.sync("refresh")
+    assert status == "succeeded", log
+    assert sorted(row["item"] for row in drifting.rows("purchases")) == ["cup", "mug", "pan", "pot"]
+
+
+@behaves("propagate_columns")
+def test_a_column_that_comes_back_holds_nothing_of_what_it_held(drifting: Drifting, db: Db) -> None:
+    db.execute("alter table purchases alter item drop not null")
+    drifting.sync()
+    db.execute("alter table purchases drop item")
+    for _ in range(2):
+        status, log = drifting.sync()
+        assert status == "succeeded", log
+    assert [row["item"] for row in drifting.rows("purchases")] == ["cup", "pot"]
+    db.execute("alter table purchases add item text")
+    status, log = drifting.sync()
+    assert status == "succeeded", log
+    assert [row["item"] for row in drifting.rows("purchases")] == [None, None]
+
+
+@behaves("propagate_columns")
+def test_what_changes_the_values_of_rows_without_writing_one_is_read(drifting: Drifting, db: Db) -> None:
+    db.execute("create type size as enum ('s', 'l'); create domain short as size")
+    db.execute(
+        "alter table buyers add size size default 's', add sizes size[] default '{l,s}', add short short default 'l'"
+    )
+    db.execute("alter table buyers add loud text generated always as (upper(name)) virtual")
+    drifting.sync()
+    db.execute("alter type size add value 'm' before 'l'")
+    status, log = drifting.sync()
+    assert "buyers: 0 records read" in log
+    db.execute("alter type size rename value 's' to 'small'")
+    status, log = drifting.sync()
+    assert status == "succeeded", log
+    assert "buyers: 2 records read" in log
+    (ada, _) = drifting.rows("buyers")
+    assert (ada["size"], ada["sizes"], ada["short"], ada["loud"]) == ("small", ["l", "small"], "l", "ADA")
+    db.execute("alter table buyers alter loud set expression as (name || '!')")
+    drifting.sync()
+    assert [row["loud"] for row in drifting.rows("buyers")] == ["Ada!", "Bo!"]
+    status, log = drifting.sync()
+    assert "buyers: 0 records read" in log

@@ -52,6 +52,8 @@ def convert(
 
     A value that its column's type cannot hold becomes null and is named in `_airbyte_meta.changes`, as in Airbyte's typed tables; what the source has
     made null stands there too. JSON columns are text.
+
+    Raises duckdb.Error when a line is no record, and when a row that is told from others by its key has a null in it.
     """
     _write(engine, _rows(lines, stream, columns), target)
 
@@ -80,7 +82,9 @@ def _rows(lines: Path, stream: ConfiguredStream, columns: Sequence[Column], plac
     # Names are identifiers (columns.columns checked them); values never become part of the statement.
     wanted = ", ".join(f'"{c.name}" {"json" if c.type == "JSON" else "varchar"}' for c in columns)
     names = staged({c.name: c.type for c in columns}, place)
-    select = [f'{c.cast(_value(c))} as "{names[c.name]}"' for c in columns]
+    key = stream.primary_key if stream.is_compared else ()
+    values = {c.name: c.cast(_value(c)) if c.name not in key else _known(c) for c in columns}
+    select = [f'{value} as "{names[name]}"' for name, value in values.items()]
     select += [
         f"{_raw_id(stream, columns)} as _airbyte_raw_id",
         "make_timestamptz(record.emitted_at * 1000) as _airbyte_extracted_at",
@@ -94,6 +98,15 @@ def _rows(lines: Path, stream: ConfiguredStream, columns: Sequence[Column], plac
         f"columns = {{'record': 'struct(data struct({wanted}), meta struct(changes json), emitted_at bigint)'}}, "
         f"maximum_object_size = {MAXIMUM_RECORD_BYTES})"
     )
+
+
+def _known(column: Column) -> str:
+    """The value of a key's column. Without one, a row would be found by no later version of it, and collapse with others."""
+    problem = (
+        f"its {column.name} is null, or a value that {column.type} cannot hold, and rows are told apart by it: "
+        "correct it at the source, or choose another primaryKey"
+    )
+    return f"coalesce({column.cast(_value(column))}, error('{problem}'))"
 
 
 def _value(column: Column) -> str:

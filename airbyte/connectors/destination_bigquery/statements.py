@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airbyte.connectors.destination_bigquery.columns import DELETED_AT, STREAM, staged
-from airbyte.connectors.protocol import APPEND_DEDUP, FULL_REFRESH, OVERWRITE, SUSPICIOUS_NUMBER, ConfiguredStream
+from airbyte.connectors.protocol import APPEND_DEDUP, OVERWRITE, SUSPICIOUS_NUMBER, ConfiguredStream
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Statement:
             return self._overwrite()
         if self.stream.destination_sync_mode == APPEND_DEDUP:
             return self._upsert()
-        if self.stream.sync_mode == FULL_REFRESH or not self.stream.primary_key:
+        if not self.stream.is_compared:
             # Each refresh is to be kept whole; and without a key, nothing tells a row sent again from an equal one.
             return f"insert into `{self.target}` ({self._names}) {self._rows}"
         return self._append_changes()

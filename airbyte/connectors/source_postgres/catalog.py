@@ -67,13 +67,20 @@ select
     a.attnum as number,
     coalesce(e.typname, t.typname) as type_name,
     e.oid is not null as is_array,
-    case when a.atttypmod > 4 and t.typname in ('varchar', 'bpchar') then a.atttypmod - 4 else 0 end as length
+    case when a.atttypmod > 4 and t.typname in ('varchar', 'bpchar') then a.atttypmod - 4 else 0 end as length,
+    case
+        when a.attgenerated = 'v' then array[pg_get_expr(d.adbin, d.adrelid)]
+        when coalesce(e.typtype, t.typtype) = 'e'
+            then array(select format('%%s %%s', l.oid, l.enumlabel) from pg_enum as l where l.enumtypid = coalesce(e.oid, t.oid))
+        else '{}'
+    end as meaning
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace
 join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 join roots as r on r.oid = a.atttypid
 join pg_type as t on t.oid = r.root
 left join pg_type as e on e.oid = t.typelem and t.typlen = -1 and t.typcategory = 'A'
+left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum and a.attgenerated = 'v'
 where n.nspname = %(schema)s and c.relkind in ('r', 'p', 'm')
     and not c.relispartition
     and has_table_privilege(c.oid, 'select')
@@ -111,12 +118,15 @@ class Column:
         type_name: its type's name; of the elements, in an array.
         number: its place in the table, which a column of the same name made anew does not share.
         length: the most characters that it takes, 0 when the type sets no bound.
+        meaning: what makes values of what its rows hold, and can change without a row being written: an enum's labels with their numbers, the
+            expression of a virtual column.
     """
 
     type_name: str
     is_array: bool
     number: int
     length: int
+    meaning: tuple[str, ...] = ()
 
     @property
     def travels_as_json(self) -> bool:
@@ -153,9 +163,10 @@ def tables_of(connection: psycopg.Connection[Any], schema: str) -> dict[str, Tab
     """{table: what it is} of every readable table, columns in table order."""
     stored_in = {row[0]: tuple(row[1]) for row in connection.execute(_STORED_IN, {"schema": schema})}
     tables: dict[str, Table] = {}
-    for oid, table, name, number, type_name, is_array, length in connection.execute(_COLUMNS, {"schema": schema}):
+    found = connection.execute(_COLUMNS, {"schema": schema})
+    for oid, table, name, number, type_name, is_array, length, meaning in found:
         made = tables.setdefault(table, Table({}, stored_in[oid]))
-        made.columns[name] = Column(type_name, is_array, number, length)
+        made.columns[name] = Column(type_name, is_array, number, length, tuple(meaning))
     return tables
 
 

@@ -129,8 +129,7 @@ def _read_stream(
             sql.Identifier(stream.namespace or "public", stream.name), listed
         )
         seen = tuple(sorted(row[0] for row in connection.execute(query)))
-    numbers = {name: column.number for name, column in table.columns.items()}
-    reached = XminState(snapshot.oldest_running, seen, snapshot.cluster, emitted_at, numbers, table.stored_in)
+    reached = XminState.reached(state, snapshot, seen, emitted_at, table.columns, table.stored_in)
     output.state(stream.descriptor, reached.as_json(), records)
     output.stream_status(stream.descriptor, "COMPLETE")
     output.log(f"{stream.name}: {records:,} records read")

@@ -57,6 +57,8 @@ class XminState:
         emitted_at: the time (ms) stamped on the last sync's records; the next one's is later.
         columns: {column: its number in the table} of what was read; empty when that was not noted.
         stored_in: oids of the table and its partitions then; empty when that was not noted.
+        former: {column: its number in the table} of what was read once and not the last time.
+        meaning: {column: `Column.meaning`} of what was read, where there is one.
     """
 
     oldest_running: int
@@ -65,6 +67,8 @@ class XminState:
     emitted_at: int
     columns: dict[str, int] = field(default_factory=dict)
     stored_in: tuple[int, ...] = ()
+    former: dict[str, int] = field(default_factory=dict)
+    meaning: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_json(self) -> Json:
         """What the platform keeps."""
@@ -82,6 +86,31 @@ class XminState:
             int(state.get("emitted_at", 0)),
             {str(name): int(number) for name, number in state.get("columns", {}).items()},
             tuple(int(oid) for oid in state.get("stored_in", ())),
+            {str(name): int(number) for name, number in state.get("former", {}).items()},
+            {str(name): tuple(map(str, texts)) for name, texts in state.get("meaning", {}).items()},
+        )
+
+    @classmethod
+    def reached(
+        cls,
+        before: XminState | None,
+        now: Snapshot,
+        seen: tuple[int, ...],
+        emitted_at: int,
+        columns: Mapping[str, Column],
+        stored_in: tuple[int, ...],
+    ) -> XminState:
+        """The state after a stream of these `columns` was read."""
+        once = before.former | before.columns if before else {}
+        return cls(
+            now.oldest_running,
+            seen,
+            now.cluster,
+            emitted_at,
+            {name: column.number for name, column in columns.items()},
+            stored_in,
+            {name: number for name, number in once.items() if name not in columns},
+            {name: column.meaning for name, column in columns.items() if column.meaning},
         )
 
 
@@ -91,14 +120,18 @@ def unseen(
     """The condition on rows that `state` has not seen; None when all must be read.
 
     All are read on the first sync, from another cluster, from one whose clock of transactions was set back (a restore), after 2^31 transactions
-    without a sync, and when a column was dropped and made anew under its name: none of that leaves a trace in the rows. A column that is new is read
-    back where it has a value, and so is a partition that was attached with its rows in it.
+    without a sync, when a column was dropped and made anew under its name, and when an enum's label or a virtual column's expression changed: none of that
+    leaves a trace in the rows. A column that is new is read back where it has a value, and so is a partition that was attached with its rows in it.
     """
     if state is None or state.cluster != now.cluster:
         return None
     if not 0 <= now.next_transaction - state.oldest_running < _COMPARABLE:
         return None
-    if any(state.columns.get(name, column.number) != column.number for name, column in columns.items()):
+    numbers = state.former | state.columns
+    if any(numbers.get(name, column.number) != column.number for name, column in columns.items()):
+        return None
+    # A label that is only new is in no row.
+    if any(not set(state.meaning.get(name, ())) <= set(column.meaning) for name, column in columns.items()):
         return None
     condition: sql.Composable = since(state.oldest_running)
     if state.seen:
