@@ -111,12 +111,15 @@ def run(current: Settings) -> tuple[int, int, int]:
             f" where id = newest_of and {theirs}",
             {"now": now},
         )
-    for user, rows in emptied.items():
-        bigquery.query(
-            bq,
-            f"update {TABLE} set erased_at = @now, erased_rows = erased_rows + @rows where user_id = @user",
-            {"now": now, "rows": rows, "user": user},
-        )
+    for asking in asked:
+        rows = emptied.get(asking["user_id"], 0)
+        # One of whom nothing is there is handled, too: a run that died before this emptied it, or there never was anything.
+        if rows or asking["erased_at"] is None:
+            bigquery.query(
+                bq,
+                f"update {TABLE} set erased_at = @now, erased_rows = erased_rows + @rows where user_id = @user",
+                {"now": now, "rows": rows, "user": asking["user_id"]},
+            )
     again = sum(row["erased_at"] is not None and row["user_id"] in emptied for row in asked)
     return len(asked), sum(emptied.values()), again
 

@@ -27,6 +27,10 @@ from source.generator import Marketplace
 from source.tables import SERIALS, TYPES
 from stack import settings
 
+# How many tables, functions, types and extensions are in schema public.
+IN_PUBLIC = (
+    "select count(*) from pg_depend where refclassid = 'pg_namespace'::regclass and refobjid = 'public'::regnamespace"
+)
 HERE = Path(__file__).resolve().parent
 CHUNK_ROWS = 50_000
 ADMIN: LiteralString = """
@@ -169,8 +173,25 @@ def _ahead(worker: concurrent.futures.Executor, marketplace: Marketplace, table:
         yield pending.result()
 
 
+def _make_public_anew(connection: psycopg.Connection[Any]) -> None:
+    (owner,) = connection.execute(
+        "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'public'"
+    ).fetchone() or ("",)
+    rights = connection.execute(
+        "select privilege_type, pg_get_userbyid(grantee), grantee = 0 from pg_namespace, aclexplode(nspacl) where nspname = 'public'"
+    ).fetchall()
+    connection.execute("drop schema public cascade; create schema public")
+    connection.execute(sql.SQL("alter schema public owner to {}").format(sql.Identifier(owner)))
+    for privilege, role, is_public in rights:
+        to = sql.SQL("public") if is_public else sql.Identifier(role)
+        connection.execute(sql.SQL("grant {} on schema public to {}").format(sql.SQL(privilege), to))
+
+
 def _run_sql(dsn: str, folder: Path, record: str) -> None:
-    """Run the files by psql, so that dumps with COPY work. After a failure the database is empty again."""
+    """Run the files by psql, in one transaction, so that dumps with COPY work.
+
+    A file with a COMMIT of its own may leave something behind when another one fails: then schema public is made anew, with the rights that were given on it.
+    """
     from stack.postgres import program
 
     # The password goes by the environment: a command line is there for everybody to read.
@@ -184,11 +205,13 @@ def _run_sql(dsn: str, folder: Path, record: str) -> None:
         print(path.name, flush=True)
     options += ["--command", record]
     command = [psql, *options, make_conninfo("", **address)]
+    with psycopg.connect(dsn) as connection:
+        before = _scalar(connection, IN_PUBLIC)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        # A file with a COMMIT of its own may have left something behind.
         with psycopg.connect(dsn) as connection:
-            connection.execute("drop schema public cascade; create schema public")
+            if _scalar(connection, IN_PUBLIC) != before:
+                _make_public_anew(connection)
             connection.execute("drop schema if exists source_admin cascade")
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "error" in line]
         raise LoadError((lines or done.stderr.splitlines() or ["psql failed"])[0])

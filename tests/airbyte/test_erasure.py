@@ -102,6 +102,16 @@ def test_a_second_run_writes_nothing_and_what_the_source_sends_again_goes_again(
     assert everything(raw)["users", ASKS]["last_name"] is None
 
 
+def test_a_request_counts_as_handled_when_a_run_that_died_had_emptied_everything(raw: Settings) -> None:
+    erasure.request(raw, ASKS, "")
+    erasure.run(raw)
+    # The run before died between its updates.
+    bigquery.query(bigquery.client(raw), f"update {erasure.TABLE} set erased_at = null, erased_rows = 0 where true")
+    assert erasure.run(raw) == (1, 0, 0)
+    (found,) = bigquery.query(bigquery.client(raw), f"select erased_at from {erasure.TABLE}")
+    assert found["erased_at"] is not None
+
+
 def test_of_a_row_that_landed_once_a_change_the_newest_version_stays_the_newest(raw: Settings) -> None:
     bq = bigquery.client(raw)
     # By its id alone, which decides between equals (stg_marketplace__event_log), the older one would come first.

@@ -156,9 +156,16 @@ def test_a_folder_of_sql_files_loads_whole_or_not_at_all(
     (folder / "2_data.sql").write_text("copy a (n) from stdin;\n1\n2\n\\.\ncommit;\n")
     (folder / "3_bad.sql").write_text("insert into nowhere values (1);")
     ledger = tmp_path / "ledger.json"
+    with psycopg.connect(empty.admin_dsn, autocommit=True) as connection:
+        connection.execute("create role looks_on; grant usage on schema public to looks_on")
+    rights = "select string_agg(acl::text, ' ' order by acl::text) from pg_namespace, unnest(nspacl) as acl where nspname = 'public'"
+    before = count(empty, rights)
     assert run(empty, ledger, "--sql", str(folder)) == 1
     assert 'relation "nowhere" does not exist' in capsys.readouterr().err
     assert count(empty, "select count(*) from pg_tables where schemaname = 'public'") == 0
+    assert count(empty, rights) == before
+    with psycopg.connect(empty.admin_dsn, autocommit=True) as connection:
+        connection.execute("revoke all on schema public from looks_on; drop role looks_on")
     (folder / "3_bad.sql").unlink()
     assert run(empty, ledger, "--sql", str(folder)) == 0
     assert count(empty, "select count(*) from a") == 2
