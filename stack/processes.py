@@ -1,7 +1,6 @@
-"""Background processes of the embedded stack: started in a session of their own, remembered by pid and start time, stopped whole.
+"""Background processes of the embedded stack: started in a session of their own, remembered by pid and birth, stopped whole.
 
-A pid file holds the process' pid and creation time and the boot that they are of, so that a pid which the system has given to somebody else is never
-signalled.
+A pid file holds the process' pid, its birth and the boot that they are of, so that a pid which the system has given to somebody else is never signalled.
 """
 
 from __future__ import annotations
@@ -18,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+# Two readings of one process' time of creation differ by less.
+_CLOCK_SECONDS = 0.5
 
 
 class StackError(RuntimeError):
@@ -50,7 +52,7 @@ class Process:
 
     @property
     def pid_file(self) -> Path:
-        """Where pid and creation time are kept."""
+        """Where pid and birth are kept."""
         return self.run_dir / f"{self.name}.pid"
 
     @property
@@ -61,7 +63,7 @@ class Process:
     def running(self) -> psutil.Process | None:
         """The process that this stack started and that still lives, else None."""
         recorded = _recorded(self.pid_file)
-        return None if recorded is None or _is_zombie(recorded) else recorded
+        return None if recorded is None or is_zombie(recorded) else recorded
 
     def start(self, is_healthy: Callable[[], bool], timeout: float) -> bool:
         """Start unless it runs already, and wait until `is_healthy`.
@@ -89,7 +91,7 @@ class Process:
                 extra_groups=None if self.user is None else [],
                 start_new_session=True,
             )
-        record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), "boot": _boot()}
+        record = {"pid": child.pid, "born": birth(child.pid), "boot": _boot()}
         temporary = self.pid_file.with_suffix(".pid.new")
         temporary.write_text(json.dumps(record))
         temporary.replace(self.pid_file)
@@ -131,7 +133,7 @@ class Process:
             psutil.wait_procs([leader], timeout=self.stop_seconds)
         # What the leader started and did not take along: Airflow's scheduler leaves its children behind, and the tasks' programs have sessions of their own.
         left = {*_session(self.pid_file), *members}
-        _end([process for process in left if process.is_running() and not _is_zombie(process)])
+        _end([process for process in left if process.is_running() and not is_zombie(process)])
         # As long as the leader is a zombie, Postgres takes it for the server that holds the data, and does not start.
         if recorded := _recorded(self.pid_file):
             psutil.wait_procs([recorded], timeout=self.stop_seconds)
@@ -139,19 +141,47 @@ class Process:
         return bool(leader or members)
 
 
+def birth(pid: int) -> str:
+    """What tells a process from all that have its number before or after it, and stays when the clock is set. Raises psutil.NoSuchProcess.
+
+    The time of creation that psutil tells does not stay: it is reckoned from the time of day now.
+    """
+    boot = _boot()
+    try:
+        # The program's name, in brackets, may hold anything. The 22nd field: ticks from the boot to the start.
+        ticks = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        ticks = ""
+    return f"{boot} {ticks}" if boot and ticks else str(psutil.Process(pid).create_time())
+
+
+def living(pid: int, born: str | float | None) -> psutil.Process | None:
+    """The process `pid` whose birth was noted as `born`, a zombie too; None when it is gone, also when the number is another's now.
+
+    A number, or one as text, is the time of creation: of systems that tell no more, and of what older versions have noted.
+    """
+    try:
+        process = psutil.Process(pid)
+        try:
+            is_same = abs(process.create_time() - float(born or 0.0)) < _CLOCK_SECONDS
+        except ValueError:
+            is_same = birth(pid) == born
+    except (TypeError, ValueError, psutil.Error):
+        return None
+    return process if is_same else None
+
+
 def _recorded(pid_file: Path) -> psutil.Process | None:
     """The process that the file is about, a zombie too; None when it is gone."""
     try:
         record = json.loads(pid_file.read_text())
-        process = psutil.Process(int(record["pid"]))
-        if abs(process.create_time() - float(record["created"])) > 0.5:
-            return None
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return living(int(record["pid"]), record["born"] if "born" in record else record["created"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return process
 
 
-def _is_zombie(process: psutil.Process) -> bool:
+def is_zombie(process: psutil.Process) -> bool:
+    """Whether it has ended: its parent has yet to ask, or has."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -14,6 +14,7 @@ import psutil
 
 from airbyte.server.store import ACTIVE, PENDING, Store
 from airbyte.server.workers import Workers
+from stack import processes
 
 Json = dict[str, Any]
 # A destination ends its jobs and drops its temporary tables.
@@ -109,14 +110,8 @@ class Jobs:
 
 
 def _alive(job: Json) -> bool:
-    try:
-        process = psutil.Process(job["pid"])
-        return (
-            abs(process.create_time() - (job["process_created"] or 0.0)) < 0.5
-            and process.status() != psutil.STATUS_ZOMBIE
-        )
-    except psutil.Error:
-        return False
+    process = processes.living(job["pid"], job["process_born"])
+    return process is not None and not processes.is_zombie(process)
 
 
 def _kill_group(group: int) -> None:

@@ -19,7 +19,7 @@ create table if not exists states (connection_id text not null, stream text not 
 create table if not exists jobs (
     id integer primary key autoincrement, connection_id text not null, job_type text not null, status text not null,
     started_at real not null, updated_at real not null, rows_synced integer not null default 0, bytes_synced integer not null default 0,
-    pid integer, process_created real, message text not null default '', streams text not null default '{}'
+    pid integer, process_born text, message text not null default '', streams text not null default '{}'
 );
 -- The database itself refuses a second running job of a connection.
 create unique index if not exists one_active_job on jobs (connection_id) where status in ('pending', 'running', 'incomplete');
@@ -45,6 +45,10 @@ class Store:
         with self._open() as db:
             db.execute("pragma journal_mode = wal")
             db.executescript(_SCHEMA)
+            names = {row["name"] for row in db.execute("pragma table_info(jobs)")}
+            if "process_created" in names:
+                # Of an older version, which noted the time of day.
+                db.execute("alter table jobs rename column process_created to process_born")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -140,11 +144,9 @@ class Store:
         """Change an active job. Returns False, changing nothing, when it has ended: an end is final."""
         return self._change_job(job_id, ACTIVE, fields)
 
-    def begin_job(self, job_id: int, pid: int, process_created: float) -> bool:
-        """Take a pending job, for the process that runs it. Returns False, changing nothing, when another one has taken it or it has ended."""
-        return self._change_job(
-            job_id, (PENDING,), {"status": "running", "pid": pid, "process_created": process_created}
-        )
+    def begin_job(self, job_id: int, pid: int, born: str) -> bool:
+        """Take a pending job, for the process that runs it, and its birth. Returns False, changing nothing, when another one has taken it or it has ended."""
+        return self._change_job(job_id, (PENDING,), {"status": "running", "pid": pid, "process_born": born})
 
     def call_off_job(self, job_id: int, status: str, message: str) -> bool:
         """End a job that no process has taken, and none will then. Returns False, changing nothing, when one has."""

@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
-import psutil
 
 from airbyte.connectors.protocol import RecordRun, blocks
 from airbyte.server import catalog, drift, forks, programs, secret_fields
 from airbyte.server.counts import COMPLETE, FAILED, Counts
 from airbyte.server.store import CONNECTION, DESTINATION, REFRESH, SOURCE, Store
-from stack import lineage, settings
+from stack import lineage, processes, settings
 
 Json = dict[str, Any]
 # Larger pipes: fewer switches between the programs at either end. The most that Linux gives an unprivileged process.
@@ -56,7 +55,7 @@ class Job:
 
     def run(self) -> None:
         """Run to the end and record it; nothing where the job is another worker's, or was cancelled before it began."""
-        if not self._store.begin_job(self._id, os.getpid(), psutil.Process().create_time()):
+        if not self._store.begin_job(self._id, os.getpid(), processes.birth(os.getpid())):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from faults import syncs
 from airbyte.server.jobs import Jobs
 from airbyte.server.store import CONNECTION, DESTINATION, SOURCE, SYNC, Store
 from airbyte.server.workers import Workers
+from stack import processes
 from stack.settings import ROOT
 
 PROGRAMS = {
@@ -159,7 +161,7 @@ def test_a_job_whose_worker_ends_before_it_began_has_failed(tmp_path: Path, monk
         assert jobs.refresh(found)["status"] == "pending"
         worker.kill()
     _until(lambda: _status(Store(tmp_path), job) == "failed")
-    assert not Store(tmp_path).begin_job(job, 1, 1.0)
+    assert not Store(tmp_path).begin_job(job, 1, "a birth")
 
 
 def test_a_job_that_is_taken_while_it_is_cancelled_ends(tmp_path: Path) -> None:
@@ -175,6 +177,47 @@ def test_a_job_that_is_taken_while_it_is_cancelled_ends(tmp_path: Path) -> None:
         # Ended; whoever forked it has yet to ask.
         _until(lambda: not psutil.pid_exists(running["pid"]))
         jobs.close()
+
+
+def test_a_clock_that_is_set_kills_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    jobs = Jobs(store, tmp_path)
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        job = store.create_job("any", SYNC)
+        assert store.begin_job(job, worker.pid, processes.birth(worker.pid))
+        running = store.job(job)
+        assert running
+        with monkeypatch.context() as patch:
+            boot = psutil.boot_time()
+            patch.setattr(psutil._pslinux, "boot_time", lambda: boot + 1)
+            assert jobs.refresh(running)["status"] == "running"
+        worker.kill()
+        worker.wait()
+        assert jobs.refresh(running)["status"] == "failed"
+
+
+def test_a_store_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
+    """Which noted the time of day at which a worker was created."""
+    store = Store(tmp_path)
+    job = store.create_job("any", SYNC)
+    with sqlite3.connect(store.path) as db, subprocess.Popen(["sleep", "60"]) as worker:
+        db.execute("alter table jobs drop column process_born")
+        db.execute("alter table jobs add column process_created real")
+        created = psutil.Process(worker.pid).create_time()
+        db.execute("update jobs set status = 'running', pid = ?, process_created = ?", (worker.pid, created))
+        db.commit()
+        jobs = Jobs(Store(tmp_path), tmp_path)
+        found = store.job(job)
+        assert found
+        assert jobs.refresh(found)["status"] == "running"
+        worker.kill()
+        worker.wait()
+        assert jobs.refresh(found)["status"] == "failed"
+    other = store.create_job("any", SYNC)
+    assert store.begin_job(other, os.getpid(), processes.birth(os.getpid()))
+    begun = store.job(other)
+    assert begun
+    assert jobs.refresh(begun)["status"] == "running"
 
 
 def test_a_job_that_a_server_left_pending_has_failed_for_the_next_one(tmp_path: Path) -> None:

@@ -204,6 +204,30 @@ def test_stop_leaves_a_session_alone_that_got_the_number_of_an_old_one(tmp_path:
             os.killpg(other.pid, signal.SIGKILL)
 
 
+def test_a_clock_that_is_set_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of creation that psutil tells is reckoned from the time of day, and moves with it."""
+    process = Process("sleeper", ["sleep", "300"], tmp_path, dict(os.environ))
+    process.start(lambda: True, timeout=10)
+    born = json.loads(process.pid_file.read_text())["born"]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(psutil._pslinux, "boot_time", lambda: 1.0)
+            found = process.running()
+            assert found is not None
+            assert not process.start(lambda: True, timeout=10)
+        assert processes.living(found.pid, f"{born}0") is None
+        assert processes.living(found.pid, born.replace(born[:8], "ffffffff")) is None, "of another boot"
+        # What an older version has written.
+        created = psutil.Process(found.pid).create_time()
+        assert processes.living(found.pid, created) == processes.living(found.pid, str(created)) == found
+        assert processes.living(found.pid, created - 60) is None
+        assert processes.living(found.pid, None) is None
+        process.pid_file.write_text(json.dumps({"pid": found.pid, "created": created}))
+        assert process.running() == found
+    finally:
+        process.stop()
+
+
 def test_stop_takes_along_what_a_killed_leader_left_behind(tmp_path: Path) -> None:
     process = Process(
         "parent", ["sh", "-c", "sleep 300 & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
