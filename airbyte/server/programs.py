@@ -47,7 +47,7 @@ class Definition:
 
     def secrets(self, configuration: Json) -> list[str]:
         """The configuration's secrets, to be kept out of logs."""
-        return list(secret_fields.values(configuration, self.marked))
+        return secret_fields.values(configuration, self.marked)
 
 
 SOURCES = {

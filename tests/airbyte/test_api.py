@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -24,8 +25,10 @@ from airbyte.connections.description import load
 from airbyte.server import secret_fields
 from airbyte.server.app import create
 from airbyte.server.credentials import Credentials
+from airbyte.server.secret_fields import MASK
 from stack.settings import ROOT, Settings
 
+Json = dict[str, Any]
 EXAMPLES = 8
 
 
@@ -115,7 +118,39 @@ def test_secrets_are_masked_at_any_depth_and_kept_when_the_mask_comes_back() -> 
     assert shown == {"password": mask, "tunnel": {"ssh_key": mask, "host": mask, "users": [{"token": mask}]}, "port": 1}
     assert secret_fields.restored(shown, kept) == kept
     assert secret_fields.restored(shown | {"password": "new"}, kept)["password"] == "new"
-    assert sorted(secret_fields.values(kept, frozenset())) == ["a key", "pass-word"]
+    assert sorted(secret_fields.values(kept, frozenset())) == ["a key", "a token", "pass-word"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown", "secrets"),
+    [
+        ({"api_tokens": ["tok-plain", "tok-2"]}, {"api_tokens": [MASK, MASK]}, ["tok-plain", "tok-2"]),
+        ({"tunnel_user_password": 12345678}, {"tunnel_user_password": MASK}, ["12345678"]),
+        (
+            {"credential": {"credential_type": "HMAC_KEY", "hmac_key_access_id": "AKIA-PLAIN", "hmac_key_secret": "x"}},
+            {"credential": {"credential_type": "HMAC_KEY", "hmac_key_access_id": MASK, "hmac_key_secret": MASK}},
+            ["AKIA-PLAIN"],
+        ),
+        ({"secrets": {"of": [{"any": "depth"}]}}, {"secrets": {"of": [{"any": MASK}]}}, ["depth"]),
+        ({"X-Postmark-Server-Token": "abcd"}, {"X-Postmark-Server-Token": MASK}, ["abcd"]),
+        ({"apiKeySecret": "abcd"}, {"apiKeySecret": MASK}, ["abcd"]),
+        ({"credentials": {"auth_type": "Client", "client_id": "abcd"}}, {"credentials": {"auth_type": "Client", "client_id": MASK}}, ["abcd"]),
+        ({"credentials": "user:word"}, {"credentials": MASK}, ["user:word"]),
+        *(
+            (plain, plain, [])
+            for plain in (
+                {"token_refresh_endpoint": "https://x/y", "access_token_expires_at": "2026-01-01"},
+                {"primary_key": "id", "public_key": "abcd", "keyspace": "abcd", "tunnel_method": "NO_TUNNEL"},
+                {"password": None, "token": "", "use_ssh_key": True, "secrets": []},
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_shown_as_a_mask_is_what_is_kept_out_of_logs(kept: Json, shown: Json, secrets: list[str]) -> None:
+    nothing: frozenset[str] = frozenset()
+    assert secret_fields.masked(kept, nothing) == shown
+    assert secret_fields.values(kept, nothing) == secrets
+    assert secret_fields.restored(shown, kept) == kept
 
 
 def test_no_secret_is_in_an_answer_or_a_log(marketplace: Settings, airbyte_server: Settings) -> None:
