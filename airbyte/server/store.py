@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,20 @@ class Store:
 
     def update(self, kind: str, identity: str, changes: Json) -> Json | None:
         """Replace the given top-level fields; returns the document, None when there is none."""
+        return self.revise(kind, identity, lambda _: changes)
+
+    def revise(self, kind: str, identity: str, change: Callable[[Json], Json]) -> Json | None:
+        """Replace the top-level fields that `change` makes of the document as it is at that moment: nobody writes between its look and this.
+
+        Returns the document, None when there is none.
+        """
         with self._open() as db:
             db.execute("begin immediate")
             row = db.execute("select * from documents where kind = ? and id = ?", (kind, identity)).fetchone()
             if row is None:
                 return None
-            body = json.loads(row["body"]) | changes
+            body = json.loads(row["body"])
+            body |= change(body)
             db.execute("update documents set body = ? where id = ?", (json.dumps(body), identity))
         return self.get(kind, identity)
 

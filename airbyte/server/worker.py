@@ -114,8 +114,11 @@ class Job:
         resumed = {state["stream"]["stream_descriptor"]["name"] for state in states}
         generations = self._next_generations(connection, followed.streams, job["job_type"] == REFRESH)
         configured = catalog.configured(followed.streams, followed.columns, discovered, generations, resumed, self._id)
-        remembered = {"generations": generations, "streams": followed.streams, "catalog": followed.shape}
-        self._store.update(CONNECTION, connection["id"], remembered)
+        self._store.revise(
+            CONNECTION,
+            connection["id"],
+            lambda now: {"generations": generations} | _remembered(connection, followed, now),
+        )
         if not configured["streams"]:
             return
         place, landing = source["configuration"], destination["configuration"]
@@ -278,6 +281,21 @@ class Job:
         counts = self._counts
         streams = json.dumps(counts.as_json())
         self._store.update_job(self._id, rows_synced=counts.rows, bytes_synced=counts.bytes, streams=streams, **fields)
+
+
+def _remembered(before: Json, followed: drift.Followed, now: Json) -> Json:
+    """What the sync, which began with the connection as it was `before`, changes of the connection as it is `now`.
+
+    Whoever has changed the connection meanwhile has looked at the source and said what to read of it: as if the sync had come first.
+    """
+    if now["streams"] != before["streams"]:
+        return {}
+    if now["catalog"] == before["catalog"]:
+        return {"streams": followed.streams, "catalog": followed.shape}
+    # The source was accepted as it is, but for the tables that have become streams since.
+    old = {stream["name"] for stream in before["streams"]}
+    added = {s["name"]: followed.shape[s["name"]] for s in followed.streams if s["name"] not in old}
+    return {"streams": followed.streams, "catalog": now["catalog"] | added}
 
 
 def main(command: list[str] | None = None) -> int:

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from faults import syncs
 
-from airbyte.server import drift
+from airbyte.server import drift, worker
+from airbyte.server.store import CONNECTION, DESTINATION, SOURCE, SYNC, Store
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -379,3 +380,70 @@ def test_what_changes_the_values_of_rows_without_writing_one_is_read(drifting: D
     assert [row["loud"] for row in drifting.rows("buyers")] == ["Ada!", "Bo!"]
     status, log = drifting.sync()
     assert "buyers: 0 records read" in log
+def table(name: str) -> dict[str, Any]:
+    """A table as its source tells it."""
+    properties = {"id": {"type": "integer"}}
+    return {"name": name, "json_schema": {"properties": properties}, "source_defined_primary_key": [["id"]]}
+
+
+def stream(name: str) -> dict[str, Any]:
+    return {"name": name, "syncMode": "incremental_deduped_history", "primaryKey": [["id"]]}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "known", "found", "meanwhile", "streams", "catalog"),
+    [
+        ("ignore", "ab", "ab", {"streams": [stream("a"), stream("b")], "name": "renamed"}, "ab", "ab"),
+        ("propagate_fully", "a", "ac", {"streams": [stream("a"), stream("b")], "catalog": "ab"}, "ab", "ab"),
+        ("propagate_fully", "ab", "b", {"streams": [stream("a"), stream("b")]}, "ab", "ab"),
+        ("propagate_fully", "a", "ac", {"name": "renamed"}, "ac", "ac"),
+        # Somebody has set its status to active, which accepts the source as it is.
+        ("propagate_fully", "a", "abc", {"catalog": "ab"}, "abc", "abc"),
+        ("propagate_fully", "ab", "b", {"catalog": "abd"}, "", "abd"),
+    ],
+    ids=[
+        "streams",
+        "streams and a new table",
+        "streams and a dropped table",
+        "a name",
+        "accepted",
+        "accepted, dropped",
+    ],
+)
+def test_a_change_of_the_connection_while_its_sync_looks_at_the_source_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: str,
+    known: str,
+    found: str,
+    meanwhile: dict[str, Any],
+    streams: str,
+    catalog: str,
+) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "jobs").mkdir()
+    place = {"host": "h", "port": 1, "database": "d", "project_id": "p", "dataset_id": "d"}
+    source = store.create(SOURCE, {"sourceType": "postgres", "configuration": place})
+    destination = store.create(DESTINATION, {"destinationType": "bigquery", "configuration": place})
+    ends = {"sourceId": source, "destinationId": destination, "nonBreakingSchemaUpdatesBehavior": behaviour}
+    before = {"name": "c", "streams": [stream("a")], "catalog": drift.shape_of([table(name) for name in known])}
+    connection = store.create(CONNECTION, ends | before)
+
+    def discover(*_: object) -> list[dict[str, Any]]:
+        changes = dict(meanwhile)
+        if "catalog" in changes:
+            changes["catalog"] = drift.shape_of([table(name) for name in changes["catalog"]])
+        store.update(CONNECTION, connection, changes)
+        return [table(name) for name in found]
+
+    monkeypatch.setattr(worker.programs, "discover", discover)
+    monkeypatch.setattr(worker.Job, "_pipe", lambda *_: None)
+    job = store.create_job(connection, SYNC)
+    worker.Job(store, job, tmp_path / "jobs").run()
+    done, now = store.job(job), store.get(CONNECTION, connection)
+    assert done
+    assert now
+    assert done["status"] == "succeeded", done["message"]
+    assert [s["name"] for s in now["streams"]] == list(streams)
+    assert sorted(now["catalog"]) == list(catalog)
+    assert now["name"] == meanwhile.get("name", "c")
