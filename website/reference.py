@@ -355,10 +355,7 @@ def api_page() -> str:
         parts += [f"## {tag.title()}", table(("request", "query", "body"), rows)]
     parts.append("## Bodies")
     for name, schema in sorted(document["components"]["schemas"].items()):
-        if (
-            not name.endswith(("Body", "Patch", "Configurations", "Schedule", "SelectedField", "token_post"))
-            or name == "ProblemBody"
-        ):
+        if not name.endswith(("Body", "Patch", "Configurations", "Schedule", "SelectedField")) or name == "ProblemBody":
             continue
         rows = [
             (
@@ -369,7 +366,7 @@ def api_page() -> str:
             )
             for field, about in schema.get("properties", {}).items()
         ]
-        parts += [f"### {_plain(name)}", schema.get("description", ""), table(("field", "type", "needed", ""), rows)]
+        parts += [f"### {name}", schema.get("description", ""), table(("field", "type", "needed", ""), rows)]
     parts.append("## Configurations of the connectors")
     for kind, definitions in (("source", SOURCES), ("destination", DESTINATIONS)):
         for name, definition in definitions.items():
@@ -387,17 +384,12 @@ def api_page() -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _plain(name: str) -> str:
-    """A schema's name without what FastAPI adds to a form's."""
-    return "token request" if name.startswith("Body_token") else name
-
-
 def _body(operation: Json) -> str:
     content = operation.get("requestBody", {}).get("content", {})
-    for kind, about in content.items():
-        name = _plain(about["schema"].get("$ref", "").rsplit("/", 1)[-1])
+    for about in content.values():
+        name = about["schema"].get("$ref", "").rsplit("/", 1)[-1]
         anchor = re.sub(r"[^a-z0-9]+", "-", name.lower())
-        return f"[{name}](#{anchor})" + (", as a form" if "form" in kind else "")
+        return f"[{name}](#{anchor})" + (", or as a form" if any("form" in other for other in content) else "")
     return ""
 
 

@@ -10,14 +10,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPBearer
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from airbyte.server import catalog, drift, models, programs, secret_fields
@@ -32,6 +34,7 @@ from airbyte.server.models import (
     ProblemBody,
     StreamBody,
     StreamCountBody,
+    TokenBody,
     WorkspaceBody,
 )
 from airbyte.server.programs import DESTINATIONS, SOURCES, ConnectorFailure, Definition
@@ -48,6 +51,14 @@ PROBLEMS = {
 }
 BEARER = HTTPBearer(auto_error=False, description="From POST /applications/token.")
 JOB_TYPES = (SYNC, REFRESH)
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+TOKEN_REQUEST = {
+    "required": True,
+    "content": {
+        kind: {"schema": {"$ref": f"#/components/schemas/{TokenBody.__name__}"}}
+        for kind in ("application/json", *FORMS)
+    },
+}
 
 
 class Problem(HTTPException):
@@ -99,13 +110,10 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
     def health() -> PlainTextResponse:
         return PlainTextResponse("Successful operation")
 
-    @open_routes.post("/applications/token")
-    def token(
-        client_id: Annotated[str, Form()] = "",
-        client_secret: Annotated[str, Form()] = "",
-        grant_type: Annotated[str, Form()] = "",
-    ) -> Json:
-        if not credentials.accepts(client_id, client_secret):
+    @open_routes.post("/applications/token", openapi_extra={"requestBody": TOKEN_REQUEST})
+    async def token(request: Request) -> Json:
+        given = await _token_body(request)
+        if not credentials.accepts(given.client_id, given.client_secret):
             raise Problem(
                 401, "client_id and client_secret are not those of this server (`make credentials` shows them)"
             )
@@ -121,7 +129,31 @@ def create(folder: Path, credentials: Credentials) -> FastAPI:
     guarded.include_router(_jobs(store, jobs, folder))
     guarded.include_router(_streams(store))
     app.include_router(guarded)
+    app.openapi = partial(_document, app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _document(made: Callable[[], Json]) -> Json:
+    """The published document, with the one body in it that is not declared by a parameter."""
+    document = made()
+    document["components"]["schemas"][TokenBody.__name__] = TokenBody.model_json_schema()
+    return document
+
+
+async def _token_body(request: Request) -> TokenBody:
+    """What a request for a token says, in JSON or as a form."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in FORMS:
+        given: Any = dict(await request.form())
+    else:
+        try:
+            given = await request.json()
+        except (ValueError, RecursionError):
+            raise Problem(400, "the body is neither JSON nor, by its content type, a form") from None
+    try:
+        return TokenBody.model_validate(given)
+    except ValidationError as error:
+        # As FastAPI says it of other bodies.
+        raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from None
 
 
 # errors
@@ -144,7 +176,9 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _invalid(_: Request, error: Any) -> JSONResponse:
-    said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+    said = "; ".join(
+        f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+    )
     return _error(422, f"the request is not valid: {said}")
 
 

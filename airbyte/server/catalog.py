@@ -27,26 +27,33 @@ def validate(streams: list[Json], discovered: list[Json]) -> list[Json]:
     by_name = {stream["name"]: stream for stream in discovered}
     if len(by_name) < len(discovered):
         raise CatalogError("two schemas have a table of the same name: read one schema a connection")
-    completed = []
+    completed: dict[str, Json] = {}
     for stream in streams or [{"name": name} for name in by_name]:
         name = stream["name"]
         if name not in by_name:
             raise CatalogError(
                 f"stream {name} is missing at the source, or may not be read; it has: {', '.join(sorted(by_name)) or 'nothing'}"
             )
+        schema = by_name[name].get("namespace")
+        if stream.get("namespace") not in (None, "", schema):
+            raise CatalogError(f"stream {name} is in the schema {schema}, not in {stream['namespace']}")
+        if name in completed:
+            raise CatalogError(f"stream {name} is given twice: a connection reads a table once")
         mode = stream.get("syncMode") or "full_refresh_overwrite"
         if mode not in SYNC_MODES:
             raise CatalogError(f"stream {name}: syncMode {mode} is not supported; these are: {', '.join(SYNC_MODES)}")
         key = stream.get("primaryKey") or by_name[name].get("source_defined_primary_key") or []
         if mode == "incremental_deduped_history" and not key:
             raise CatalogError(f"stream {name}: incremental_deduped_history needs a primaryKey")
+        if len({path[0] for path in key}) < len(key):
+            raise CatalogError(f"stream {name}: its primaryKey names a column twice")
         columns = by_name[name]["json_schema"]["properties"]
         wanted = [path[0] for path in key] + [_field(f) for f in stream.get("selectedFields") or []]
         absent = [column for column in wanted if column not in columns]
         if absent:
             raise CatalogError(f"stream {name} has no column {', '.join(absent)}")
-        completed.append(stream | {"syncMode": mode, "primaryKey": key})
-    return completed
+        completed[name] = stream | {"syncMode": mode, "primaryKey": key}
+    return list(completed.values())
 
 
 def _field(selected: Json) -> str:

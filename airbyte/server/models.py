@@ -1,10 +1,15 @@
-"""The bodies of requests. Field names are the public API's; unknown ones are refused where they would change what happens."""
+"""The bodies of requests. Field names are the public API's.
+
+Of those that this server does not have, the ones that would change what is read or what lands are refused, as is whatever is unknown of a stream or a job:
+a misspelt syncMode would change that too. Null, and what says that nothing is asked for, is taken. Other fields, such as tags, are ignored.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
 Json = dict[str, Any]
 
@@ -14,11 +19,82 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _text(cls, given: Any) -> Any:
+        r"""JSON may have half of a character in it, such as "\ud800", which no answer can say."""
+        try:
+            json.dumps(given, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text in it is no Unicode") from None
+        return given
+
+
+class StrictBody(Body):
+    """A body, or a part of one, whose every field changes what happens."""
+
+    # As published: null is nothing.
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": {"type": "null"}})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if name not in cls.model_fields and value is not None:
+                raise ValueError(f"{name} is not known here: the fields are {', '.join(cls.model_fields)}")
+        return given
+
+
+def _without(advice: str) -> AfterValidator:
+    """Refuses all that asks for something, with `advice`."""
+
+    def checked(value: Any) -> Any:
+        if value:
+            raise ValueError(advice)
+        return value
+
+    return AfterValidator(checked)
+
+
+NO_LIST = {"anyOf": [{"type": "array", "maxItems": 0}, {"type": "null"}]}
+NO_TEXT = {"anyOf": [{"type": "string", "maxLength": 0}, {"type": "null"}]}
+UNSUPPORTED = "Empty: not supported here."
+
+
+def _column(path: list[str]) -> list[str]:
+    if len(path) != 1:
+        raise ValueError('a column is a list of its one name, such as ["id"]: fields within a column are not supported')
+    return path
+
+
+# A column, as Airbyte's API names it: the path to a field.
+Column = Annotated[
+    list[str],
+    AfterValidator(_column),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1}),
+]
+
+
+class TokenBody(Body):
+    """Client credentials. `grant_type` (or `grant-type`) is client_credentials, if anything."""
+
+    client_id: str
+    client_secret: str
+    grant_type: str | None = None
+
 
 class WorkspaceBody(Body):
     """Create or change a workspace."""
 
     name: str = Field(min_length=1)
+
+
+# What a consent screen (OAuth) has stored.
+NoConsent = Annotated[
+    str | None,
+    _without("there is no consent screen here, and so no secretId: put the credentials into the configuration"),
+    WithJsonSchema(NO_TEXT),
+]
 
 
 class ActorBody(Body):
@@ -28,6 +104,7 @@ class ActorBody(Body):
     workspaceId: str
     configuration: Json
     definitionId: str | None = None
+    secretId: NoConsent = Field(default=None, description=UNSUPPORTED)
 
 
 class ActorPatch(Body):
@@ -35,6 +112,7 @@ class ActorPatch(Body):
 
     name: str | None = Field(default=None, min_length=1)
     configuration: Json | None = None
+    secretId: NoConsent = Field(default=None, description=UNSUPPORTED)
 
 
 def actor_body(kind: str, specs: dict[str, Json]) -> type[ActorBody]:
@@ -61,24 +139,41 @@ def _configuration(kind: str, name: str, spec: Json, required: bool) -> Json:
     return schema | ({"required": [f"{kind}Type", *fields["required"]]} if required else {})
 
 
-class SelectedField(Body):
+class SelectedField(StrictBody):
     """A column that is read."""
 
-    fieldPath: list[str] = Field(min_length=1, max_length=1)
+    fieldPath: Column
 
 
-class StreamBody(Body):
-    """One stream of a connection."""
+class StreamBody(StrictBody):
+    """One stream of a connection. What it cannot be asked for here: mappers, files, a destination object."""
 
     name: str = Field(min_length=1)
     namespace: str | None = None
     syncMode: str | None = None
     cursorField: list[str] | None = None
-    primaryKey: list[list[str]] | None = None
+    primaryKey: list[Column] | None = None
     selectedFields: list[SelectedField] | None = None
+    mappers: Annotated[
+        list[Json] | None,
+        _without(
+            "mappers are not supported here, values land as they are at the source: leave a column out with selectedFields, or use a real Airbyte"
+        ),
+        WithJsonSchema(NO_LIST),
+    ] = Field(default=None, exclude=True, description=UNSUPPORTED)
+    includeFiles: Annotated[
+        bool | None,
+        _without("files are not moved: leave includeFiles out"),
+        WithJsonSchema({"anyOf": [{"const": False}, {"type": "null"}]}),
+    ] = Field(default=None, exclude=True, description=UNSUPPORTED)
+    destinationObjectName: Annotated[
+        str | None,
+        _without("a stream lands in the table of its name: leave destinationObjectName out"),
+        WithJsonSchema(NO_TEXT),
+    ] = Field(default=None, exclude=True, description=UNSUPPORTED)
 
 
-class Configurations(Body):
+class Configurations(StrictBody):
     """The streams of a connection."""
 
     streams: list[StreamBody] = []
@@ -113,13 +208,18 @@ class ConnectionBody(ConnectionPatch):
     destinationId: str
 
 
-class JobBody(Body):
-    """Start a job."""
+class JobBody(StrictBody):
+    """Start a job, of all streams of the connection."""
 
     connectionId: str
     jobType: str = Field(
         default="sync", description="sync, or refresh: forget how far each stream was read, then sync."
     )
+    streams: Annotated[
+        list[Json] | None,
+        _without("a job is of all streams of its connection: leave streams out, or make a connection of these"),
+        WithJsonSchema(NO_LIST),
+    ] = Field(default=None, description=UNSUPPORTED)
 
 
 class ProblemBody(BaseModel):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from rich.console import Console
 from airbyte.connections import apply, find, jobs
 from airbyte.connections.api import Airbyte, ApplyError
 from airbyte.connections.description import load
-from airbyte.server import secret_fields
+from airbyte.server import catalog, secret_fields
 from airbyte.server.app import create
 from airbyte.server.credentials import Credentials
 from airbyte.server.secret_fields import MASK
@@ -32,19 +33,32 @@ Json = dict[str, Any]
 EXAMPLES = 8
 
 
-@pytest.fixture
-def fresh_server(tmp_path: Path) -> Iterator[tuple[str, str]]:
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, str]]:
     """(address, token) of a server that knows nothing, in this process."""
     credentials = Credentials("client", "the secret of the client")
-    served = uvicorn.Server(uvicorn.Config(create(tmp_path / "data", credentials), port=0, log_level="critical"))
-    thread = threading.Thread(target=served.run, daemon=True)
+    server = uvicorn.Server(uvicorn.Config(create(folder, credentials), port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not served.started:
+    while not server.started:
         time.sleep(0.05)
-    port = served.servers[0].sockets[0].getsockname()[1]
+    port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}", credentials.token()
-    served.should_exit = True
+    server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def fresh_server(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    with served(tmp_path / "data") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """For tests that leave nothing in it."""
+    with served(tmp_path_factory.mktemp("data")) as found:
+        yield found
 
 
 def test_schemathesis_finds_no_fault(fresh_server: tuple[str, str], tmp_path: Path) -> None:
@@ -64,11 +78,134 @@ def test_schemathesis_finds_no_fault(fresh_server: tuple[str, str], tmp_path: Pa
 
 
 @pytest.mark.parametrize("path", ["/api/public/v1/workspaces", "/api/public/v1/jobs/1"])
-def test_a_method_that_is_not_there_is_answered_with_those_that_are(fresh_server: tuple[str, str], path: str) -> None:
-    address, token = fresh_server
+def test_a_method_that_is_not_there_is_answered_with_those_that_are(empty_server: tuple[str, str], path: str) -> None:
+    address, token = empty_server
     answer = httpx.request("TRACE", f"{address}{path}", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 405
     assert "GET" in answer.headers["allow"]
+
+
+TOKEN = {"client_id": "client", "client_secret": "the secret of the client"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"json": TOKEN}, 200, "access_token"),
+        ({"json": TOKEN | {"grant-type": "client_credentials"}}, 200, "access_token"),
+        ({"data": TOKEN | {"grant_type": "client_credentials"}}, 200, "access_token"),
+        ({"files": {name: (None, value) for name, value in TOKEN.items()}}, 200, "access_token"),
+        ({"json": TOKEN | {"client_secret": "other"}}, 401, "not those of this server"),
+        ({"data": TOKEN | {"client_secret": "other"}}, 401, "not those of this server"),
+        ({"json": {"client_id": "client"}}, 422, "client_secret: Field required"),
+        ({"data": {"client_id": "client"}}, 422, "client_secret: Field required"),
+        ({"json": TOKEN | {"client_id": 1}}, 422, "client_id: Input should be a valid string"),
+        ({"content": b'{"client_id": "\\ud800", "client_secret": "x"}'}, 422, "is no Unicode"),
+        ({"json": [TOKEN]}, 422, "the request is not valid"),
+        ({"content": b"client_id=client"}, 400, "neither JSON nor"),
+        ({"content": b"[" * 100_000}, 400, "neither JSON nor"),
+        ({"content": b"\xff"}, 400, "neither JSON nor"),
+        ({}, 400, "neither JSON nor"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, ""),
+    ],
+)
+def test_a_token_is_had_by_json_and_by_a_form(
+    empty_server: tuple[str, str], body: Json, status: int, said: str
+) -> None:
+    answer = httpx.post(f"{empty_server[0]}/api/public/v1/applications/token", **body)
+    assert answer.status_code == status, answer.text
+    assert said in answer.text
+    assert "the secret" not in answer.text
+
+
+def test_half_of_a_character_is_refused(empty_server: tuple[str, str]) -> None:
+    address, token = empty_server
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    answer = httpx.post(f"{address}/api/public/v1/workspaces", content=b'{"name": "\\ud800"}', headers=headers)
+    assert answer.status_code == 422
+    assert "is no Unicode" in answer.json()["detail"]
+
+
+def test_the_published_document_says_how_a_token_is_had(empty_server: tuple[str, str]) -> None:
+    document = httpx.get(f"{empty_server[0]}/openapi.json").json()
+    content = document["paths"]["/api/public/v1/applications/token"]["post"]["requestBody"]["content"]
+    assert {"application/json", "application/x-www-form-urlencoded"} <= content.keys()
+    assert all(kind["schema"] == {"$ref": "#/components/schemas/TokenBody"} for kind in content.values())
+    assert document["components"]["schemas"]["TokenBody"]["required"] == ["client_id", "client_secret"]
+
+
+ENDS = {"sourceId": "none", "destinationId": "none"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reason"),
+    [
+        *(
+            ("connections", ENDS | {"configurations": {"streams": [{"name": "a", **stream}]}}, reason)
+            for stream, reason in (
+                ({"mappers": [{"type": "hashing"}]}, "configurations.streams.0.mappers: mappers are not supported"),
+                ({"includeFiles": True}, "files are not moved"),
+                ({"destinationObjectName": "b"}, "lands in the table of its name"),
+                ({"syncmode": "incremental_append"}, "syncmode is not known here: the fields are name, "),
+                ({"primaryKey": [[]]}, "primaryKey.0: a column is a list of its one name"),
+                ({"primaryKey": [["id", "x"]]}, "fields within a column are not supported"),
+                ({"selectedFields": [{"fieldPath": ["id", "x"]}]}, "fields within a column are not supported"),
+                ({"selectedFields": [{"fieldPath": ["id"], "hash": True}]}, "hash is not known here"),
+            )
+        ),
+        ("connections", ENDS | {"configurations": {"streems": []}}, "streems is not known here"),
+        ("connections", ENDS | {"namespaceDefinition": "source"}, "namespaceDefinition: Input should be 'destination'"),
+        ("connections", ENDS | {"prefix": "raw_"}, "prefix: Input should be ''"),
+        ("jobs", {"connectionId": "none", "jobType": "refresh", "streams": [{"streamName": "a"}]}, "of all streams"),
+        ("jobs", {"connectionId": "none", "type": "refresh"}, "type is not known here"),
+        ("sources", {"name": "a", "workspaceId": "b", "configuration": {}, "secretId": "c"}, "no consent screen"),
+    ],
+)
+def test_what_would_change_what_happens_is_refused_and_not_ignored(
+    empty_server: tuple[str, str], path: str, body: Json, reason: str
+) -> None:
+    address, token = empty_server
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.post(f"{address}/api/public/v1/{path}", json=body, headers=headers)
+    assert answer.status_code == 422
+    assert reason in answer.json()["detail"]
+
+
+def test_nothing_and_defaults_are_taken(empty_server: tuple[str, str]) -> None:
+    address, token = empty_server
+    stream = {"name": "a", "mappers": [], "includeFiles": False, "destinationObjectName": None, "namespace": None}
+    body = ENDS | {
+        "configurations": {"streams": [stream | {"selectedFields": [], "cursorField": [], "of a later version": None}]},
+        "namespaceDefinition": "destination",
+        "namespaceFormat": "${SOURCE_NAMESPACE}",
+        "prefix": "",
+        "dataResidency": "auto",
+        "tags": [],
+    }
+    with httpx.Client(base_url=f"{address}/api/public/v1", headers={"Authorization": f"Bearer {token}"}) as api:
+        assert api.post("/connections", json=body).status_code == 404
+        assert api.post("/jobs", json={"connectionId": "none", "streams": []}).status_code == 404
+
+
+FOUND = [
+    {"name": "a", "namespace": "public", "json_schema": {"properties": {"id": {}, "n": {}}}},
+    {"name": "b", "namespace": "public", "json_schema": {"properties": {"id": {}}}},
+]
+
+
+@pytest.mark.parametrize(
+    ("streams", "reason"),
+    [
+        ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "stream a is given twice"),
+        ([{"name": "a"}, {"name": "a", "namespace": "public"}], "stream a is given twice"),
+        ([{"name": "a", "namespace": "sales"}], "stream a is in the schema public, not in sales"),
+        ([{"name": "a", "primaryKey": [["id"], ["n"], ["id"]]}], "primaryKey names a column twice"),
+    ],
+)
+def test_streams_that_no_sync_could_read_are_refused(streams: list[Json], reason: str) -> None:
+    with pytest.raises(catalog.CatalogError, match=reason):
+        catalog.validate(streams, FOUND)
+    assert len(catalog.validate([{"name": "a", "primaryKey": [["n"], ["id"]]}, {"name": "b"}], FOUND)) == 2
 
 
 def test_the_neighbours_of_a_page_are_under_the_same_filters(fresh_server: tuple[str, str]) -> None:
