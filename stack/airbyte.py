@@ -23,6 +23,8 @@ def process(settings: Settings) -> Process:
         run_dir=settings.local_dir / "run",
         env={**os.environ, "PYTHONPATH": str(ROOT), "LOCAL_DIR": str(settings.local_dir)},
         cwd=ROOT,
+        # It lets requests and jobs end before it does: tests/airbyte/test_forks.py compares.
+        stop_seconds=60.0,
         ports={"AIRBYTE_PORT": settings.airbyte_port},
     )
 

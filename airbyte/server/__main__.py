@@ -12,6 +12,9 @@ from airbyte.server.app import create
 from airbyte.server.credentials import Credentials
 from stack import settings
 
+# How long requests that are being answered may take when the server is to end.
+REQUEST_SECONDS = 5
+
 
 def main() -> int:
     """Parse the command line and serve."""
@@ -25,7 +28,14 @@ def main() -> int:
     arguments = parser.parse_args()
     credentials = Credentials.load(arguments.data_dir, current.airbyte_client_id, current.airbyte_client_secret)
     application = create(arguments.data_dir, credentials)
-    uvicorn.run(application, host=arguments.host, port=arguments.port, log_level="warning", access_log=False)
+    uvicorn.run(
+        application,
+        host=arguments.host,
+        port=arguments.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=REQUEST_SECONDS,
+    )
     return 0
 
 

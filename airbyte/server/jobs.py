@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from stack import processes
 Json = dict[str, Any]
 # A destination ends its jobs and drops its temporary tables.
 CLEANUP_SECONDS = 30.0
+KILL_SECONDS = 3.0
 KILLED = "the job's process was killed"
 
 
@@ -58,9 +60,11 @@ class Jobs:
         return job_id
 
     def close(self) -> None:
-        """Cancel what runs; no job is started any more."""
-        for job in self._store.jobs():
-            self.cancel(job)
+        """Cancel what runs, all at once, which takes CLEANUP_SECONDS and KILL_SECONDS at most; no job is started any more."""
+        self._workers.seal()
+        active = [job for job in self._store.jobs() if job["status"] in ACTIVE]
+        with ThreadPoolExecutor(max_workers=max(1, len(active))) as at_once:
+            list(at_once.map(self.cancel, active))
         self._workers.close()
 
     def _watch(self, job_id: int, worker: int) -> None:
@@ -116,7 +120,7 @@ def _alive(job: Json) -> bool:
 
 def _kill_group(group: int) -> None:
     """End a worker, its source and its destination: they share a process group, whose number no other process gets while one of them lives."""
-    for number, seconds in ((signal.SIGTERM, CLEANUP_SECONDS), (signal.SIGKILL, 3.0)):
+    for number, seconds in ((signal.SIGTERM, CLEANUP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
         members = []
         for process in psutil.process_iter():
             try:

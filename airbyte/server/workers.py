@@ -26,6 +26,7 @@ class Workers:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._is_sealed = False
 
     def warm(self) -> None:
         """Begin to import, so that the first job need not wait for it."""
@@ -33,8 +34,10 @@ class Workers:
             self._running()
 
     def start(self, job_id: int) -> int:
-        """Start the worker of a job. Returns its process id, which is its process group's too."""
+        """Start the worker of a job. Returns its process id, which is its process group's too. Raises RuntimeError when there is none."""
         with self._lock:
+            if self._is_sealed:
+                raise RuntimeError("the server is being stopped")
             for _ in range(2):
                 writes, reads = self._running()
                 try:
@@ -47,6 +50,11 @@ class Workers:
                 # It was killed; another one can be started.
                 self._end()
         raise RuntimeError("no worker can be started: see the server's log")
+
+    def seal(self) -> None:
+        """Start none any more. The process lives on, to take away those of its workers that end."""
+        with self._lock:
+            self._is_sealed = True
 
     def close(self) -> None:
         """End the process; workers go on."""

@@ -18,11 +18,12 @@ import psutil
 import pytest
 from faults import syncs
 
-from airbyte.server.jobs import Jobs
+from airbyte.server import __main__ as server
+from airbyte.server.jobs import CLEANUP_SECONDS, KILL_SECONDS, Jobs
 from airbyte.server.store import CONNECTION, DESTINATION, SOURCE, SYNC, Store
 from airbyte.server.workers import Workers
-from stack import processes
-from stack.settings import ROOT
+from stack import airbyte, processes
+from stack.settings import ROOT, Settings
 
 PROGRAMS = {
     "spec of the source": ["airbyte.connectors.source_postgres", "spec"],
@@ -218,6 +219,37 @@ def test_a_store_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
     begun = store.job(other)
     assert begun
     assert jobs.refresh(begun)["status"] == "running"
+
+
+def test_jobs_are_ended_at_once_when_the_server_is_and_within_the_time_that_it_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    store = Store(tmp_path)
+    jobs = Jobs(store, tmp_path)
+    (tmp_path / "airbyte.deaf.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.setattr("airbyte.server.jobs.CLEANUP_SECONDS", 3.0)
+    numbers = [store.create_job(f"connection {n}", SYNC) for n in range(3)]
+    with contextlib.ExitStack() as stack:
+        for job in numbers:
+            ready = tmp_path / f"ready {job}"
+            command = [sys.executable, str(tmp_path / "airbyte.deaf.py"), str(ready)]
+            worker = stack.enter_context(subprocess.Popen(command, process_group=0))
+            stack.callback(worker.kill)
+            _until(ready.exists)
+            assert store.begin_job(job, worker.pid, processes.birth(worker.pid))
+        began = time.monotonic()
+        jobs.close()
+        assert time.monotonic() - began < 2 * 3.0, "one after another would take three times"
+    assert [_status(store, job) for job in numbers] == ["cancelled"] * 3
+    late = jobs.start("connection 4", SYNC)
+    assert _status(store, late) == "failed"
+    needed = server.REQUEST_SECONDS + CLEANUP_SECONDS + KILL_SECONDS
+    assert airbyte.process(settings).stop_seconds > needed + 10
 
 
 def test_a_job_that_a_server_left_pending_has_failed_for_the_next_one(tmp_path: Path) -> None:
