@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
+import os
 import threading
+import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -13,13 +16,15 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 from google.cloud import bigquery as google_bigquery
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
 
-from airbyte.connectors.destination_bigquery import staging
+from airbyte.connectors.destination_bigquery import leftovers, staging
+from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
 from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
 from airbyte.connectors.destination_bigquery.parquet import Converter
-from airbyte.connectors.protocol import OVERWRITE, ConfiguredStream
+from airbyte.connectors.protocol import APPEND, OVERWRITE, ConfiguredStream, Output
 from airbyte.connectors.source_postgres.connector import _received
 from stack import bigquery
 from stack.settings import Settings
@@ -325,6 +330,32 @@ def test_columns_with_the_names_that_the_query_uses_are_read(
     assert bigquery.query(bq, "select x, y, t from landing.checked") == [{"x": {"a": 2}, "y": 1, "t": "b"}]
 
 
+def stream_of(name: str, mode: str, kind: str = "integer") -> ConfiguredStream:
+    """A stream without a key, of one column."""
+    return ConfiguredStream(name, None, {"id": {"type": kind}}, "incremental", mode, (), 0, 1)
+
+
+def messages_of(name: str, *data: dict[str, Any]) -> bytes:
+    """A stream's records, its state, and that it is complete."""
+    descriptor = {"name": name, "namespace": None}
+    status = {"stream_descriptor": descriptor, "status": "COMPLETE"}
+    state = {"type": "STREAM", "stream": {"stream_descriptor": descriptor, "stream_state": {}}}
+    said = [{"type": "RECORD", "record": {"stream": name, "data": one, "emitted_at": 0}} for one in data] + [
+        {"type": "STATE", "state": state},
+        {"type": "TRACE", "trace": {"type": "STREAM_STATUS", "stream_status": status}},
+    ]
+    return b"".join(json.dumps(message).encode() + b"\n" for message in said)
+
+
+def write(settings: Settings, streams: list[ConfiguredStream], lines: bytes, said: io.BytesIO) -> None:
+    """The destination in this process, into raw."""
+    reader, writer = os.pipe()
+    os.write(writer, lines)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as taken:
+        DestinationBigQuery().write(destination_config(settings), streams, taken, Output(said))
+
+
 def landing_of_one_record(
     bq: google_bigquery.Client, name: str, folder: Path, converter: Converter, loader: ThreadPoolExecutor
 ) -> Landing:
@@ -402,6 +433,55 @@ def test_what_killed_syncs_left_is_dropped_by_the_streams_next_sync(
         bq.create_table(bigquery_table(bq, name))
     connection.sync()
     assert {t.table_id for t in bq.list_tables("landing")} == {"things", "tree", "journal", *names[1:]}
+
+
+def test_a_job_that_begins_to_run_while_leftover_jobs_are_listed_is_ended() -> None:
+    job = types.SimpleNamespace(job_id=f"{leftovers.job_prefix('raw', 'orders')}1", location="US", state="PENDING")
+
+    class Client:
+        """BigQuery in which a slot comes free after the first question."""
+
+        project = "p"
+
+        def list_jobs(self, state_filter: str, **_: Any) -> list[Any]:
+            found = [job] if job.state.lower() == state_filter else []
+            job.state = "RUNNING" if job.state == "PENDING" else job.state
+            return found
+
+        def cancel_job(self, *_: Any, **__: Any) -> None:
+            job.state = "DONE"
+
+        def get_job(self, *_: Any, **__: Any) -> Any:
+            return job
+
+        def list_tables(self, *_: Any, **__: Any) -> list[Any]:
+            return []
+
+    leftovers.clear(Client(), "raw", {"orders"})  # type: ignore[arg-type]
+    assert job.state == "DONE"
+
+
+def test_a_commit_counts_though_the_temporary_table_cannot_be_dropped(
+    empty_raw: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its state is not saved, and the next sync appends the same rows once more."""
+    drop = google_bigquery.Client.delete_table
+
+    def refusing(client: google_bigquery.Client, table: Any, **named: Any) -> None:
+        if "_airbyte_tmp_" in str(table):
+            raise ServiceUnavailable("no backend")
+        drop(client, table, **named)
+
+    said = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(google_bigquery.Client, "delete_table", refusing)
+        write(empty_raw, [stream_of("log", APPEND)], messages_of("log", {"id": 1}), said)
+    assert b'"STATE"' in said.getvalue()
+    bq = bigquery.client(empty_raw)
+    assert bigquery.query(bq, "select id from raw.log") == [{"id": 1}]
+    assert len(list(bq.list_tables("raw"))) == 2
+    write(empty_raw, [stream_of("log", APPEND)], messages_of("log", {"id": 2}), said)
+    assert [table.table_id for table in bq.list_tables("raw")] == ["log"], "the next sync sweeps it"
 
 
 def bigquery_table(bq: Any, name: str) -> Any:

@@ -16,12 +16,13 @@ from typing import IO
 
 import requests
 from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers, parquet
 from airbyte.connectors.destination_bigquery.columns import AIRBYTE_COLUMNS, columns
 from airbyte.connectors.destination_bigquery.parquet import Converter
-from airbyte.connectors.destination_bigquery.staging import CLOSE, CLOSE_SECONDS, JOB_SECONDS, Staging, end
+from airbyte.connectors.destination_bigquery.staging import JOB_SECONDS, Staging, end
 from airbyte.connectors.destination_bigquery.statements import Statement
 from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, OVERWRITE, ConfigError, ConfiguredStream
 from stack.bigquery import RETRY
@@ -130,8 +131,8 @@ class Landing:
             self._run(statement.text())
         elif self.stream.destination_sync_mode == OVERWRITE:
             self._run(f"delete from `{self._target}` where true")
-        self.is_committed = self._is_closed = True
-        self._staging.let_go()
+        self.is_committed = True
+        self._let_go()
         return self.rows
 
     def abort(self) -> None:
@@ -145,10 +146,14 @@ class Landing:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Once: drop the temporary table, unless others use it. What is committed stays so when that fails; the stream's next sync sweeps the table."""
         if not self._is_closed:
             self._is_closed = True
-            with contextlib.suppress(GoogleAPIError, requests.RequestException):
-                self._staging.let_go(CLOSE, CLOSE_SECONDS)
+            with contextlib.suppress(GoogleAPIError, GoogleAuthError, requests.RequestException):
+                self._staging.let_go()
 
     # loading beside the table
 

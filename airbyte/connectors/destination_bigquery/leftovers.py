@@ -60,7 +60,8 @@ def clear(client: bigquery.Client, dataset: str, streams: Collection[str]) -> li
 def _running(client: bigquery.Client, dataset: str, streams: Collection[str]) -> Iterator[bigquery.QueryJob]:
     prefixes = tuple(job_prefix(dataset, stream) for stream in streams)
     since = datetime.datetime.now(datetime.UTC) - LIFETIME
-    for state in ("running", "pending"):
+    # In this order: a job that begins to run between the two questions is in the second answer. The other way round it would be in neither.
+    for state in ("pending", "running"):
         for job in client.list_jobs(state_filter=state, min_creation_time=since, retry=RETRY):
             if job.job_id.startswith(prefixes):
                 yield job

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import requests
 from google.api_core.exceptions import GoogleAPIError
-from google.api_core.retry import Retry
 from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers, parquet
@@ -93,13 +92,13 @@ class Staging:
         for job in self._jobs:
             end(job)
 
-    def let_go(self, retry: Retry = RETRY, timeout: float | None = None) -> None:
-        """To be called by each user once: it needs the table no longer."""
+    def let_go(self) -> None:
+        """To be called by each user once: it needs the table no longer. Raises what BigQuery says when the table cannot be dropped soon."""
         with self._lock:
             self._users -= 1
             is_last = not self._users
         if is_last and self.is_made:
-            self._client.delete_table(self.name, not_found_ok=True, retry=retry, timeout=timeout)
+            self._client.delete_table(self.name, not_found_ok=True, retry=CLOSE, timeout=CLOSE_SECONDS)
 
 
 class Batch:
