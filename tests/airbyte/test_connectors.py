@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import json
 import os
 import threading
+import time
 import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +21,16 @@ import pytest
 from google.api_core.exceptions import ServiceUnavailable
 from google.cloud import bigquery as google_bigquery
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
+from psycopg import sql
+from psycopg.errors import LockNotAvailable
 
 from airbyte.connectors.destination_bigquery import leftovers, staging
 from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
 from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
 from airbyte.connectors.destination_bigquery.parquet import Converter
-from airbyte.connectors.protocol import APPEND, OVERWRITE, ConfiguredStream, Output
-from airbyte.connectors.source_postgres.connector import _received
+from airbyte.connectors.protocol import APPEND, OVERWRITE, ConfiguredStream, Output, ReportedError
+from airbyte.connectors.source_postgres import connector, locks
+from airbyte.connectors.source_postgres.connector import SourcePostgres, _received
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -123,6 +128,86 @@ def test_each_mode_lands_changes_once(db: psycopg.Connection[Any], connection: C
     assert changed["_airbyte_extracted_at"] > max(row["_airbyte_extracted_at"] for row in first)
     assert [row["name"] for row in landed(emulator, "tree")] == ["b"]
     assert [row["id"] for row in landed(emulator, "journal")] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def read_whole(config: dict[str, Any], *names: str) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """The source in this process: {table: its ids}, {table that stopped: why}."""
+    streams = [ConfiguredStream(name, "public", {"id": {}}, "full_refresh", OVERWRITE, (), 0, 1) for name in names]
+    said = io.BytesIO()
+    with contextlib.suppress(ReportedError):
+        SourcePostgres().read(config, streams, {}, Output(said))
+    ids: dict[str, list[int]] = {}
+    stopped = {}
+    for message in messages(said.getvalue()):
+        if message["type"] == "RECORD":
+            ids.setdefault(message["record"]["stream"], []).append(message["record"]["data"]["id"])
+        elif message.get("trace", {}).get("type") == "ERROR":
+            stopped[message["trace"]["error"]["stream_descriptor"]["name"]] = message["trace"]["error"]["message"]
+    return ids, stopped
+
+
+def test_no_table_is_written_anew_between_the_snapshot_and_its_reading(
+    db: psycopg.Connection[Any], postgres: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be read as if it had no row."""
+    db.execute("insert into tree (name) values ('a'), ('b'); insert into journal (entry) values ('1')")
+    db.execute("set lock_timeout = 100")
+    read_stream = connector._read_stream
+
+    def after_a_try(*arguments: Any) -> None:
+        for statement in ("truncate journal", "alter table tree alter name type varchar using upper(name)"):
+            with pytest.raises(LockNotAvailable):
+                db.execute(statement)
+        db.execute("insert into tree (name) values ('c')")
+        read_stream(*arguments)
+
+    monkeypatch.setattr(connector, "_read_stream", after_a_try)
+    assert read_whole(source_config(postgres), "journal", "tree") == ({"journal": [1], "tree": [1, 2]}, {})
+
+
+def test_a_table_that_is_being_written_anew_is_waited_for_and_seen_as_it_is_then(
+    db: psycopg.Connection[Any], postgres: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "WAIT_MILLISECONDS", 100)
+    db.execute("insert into tree (name) values ('a'); insert into journal (entry) values ('1')")
+    with psycopg.connect(postgres.admin_dsn) as other, ThreadPoolExecutor(1) as reader:
+        other.execute("alter table tree alter name type varchar using upper(name)")
+        found = reader.submit(read_whole, source_config(postgres), "journal", "tree")
+        time.sleep(0.5)
+        assert not found.done()
+        # Nothing is held while one is waited for: this transaction must not be part of a deadlock.
+        other.execute("set lock_timeout = 1000; truncate journal; insert into tree (name) values ('b')")
+        other.commit()
+        assert found.result() == ({"tree": [1, 2]}, {})
+
+
+def test_a_table_that_cannot_be_locked_stops_no_other(
+    db: psycopg.Connection[Any], postgres: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read by who may do nothing but read: tables, parts of them, what knows no locks, what is gone and what another has to itself."""
+    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "WAIT_MILLISECONDS", 50)
+    db.execute(
+        "insert into tree (name) values ('a'); insert into journal (entry) values ('1'); "
+        "create materialized view seen as select id from tree; "
+        "create table parts (id int) partition by range (id); create table low partition of parts for values from (0) to (9); "
+        "insert into parts values (5); create table heirs (id int); create table heir (id int) inherits (heirs); insert into heir values (6)"
+    )
+    config = source_config(postgres, username=postgres.source_reader_user, password=postgres.source_reader_password)
+    names = ("seen", "gone", "tree", "parts", "heirs", "journal")
+    everything = {"seen": [1], "tree": [1], "parts": [5], "heirs": [6], "journal": [1]}
+    ids, stopped = read_whole(config, *names)
+    assert (ids, stopped.keys()) == (everything, {"gone"})
+    for locked in ("tree", "parts", "heirs"):
+        with psycopg.connect(postgres.admin_dsn) as other:
+            other.execute(
+                sql.SQL("lock table {}").format(sql.Identifier({"parts": "low", "heirs": "heir"}.get(locked, locked)))
+            )
+            for asked in (names, ("journal", locked)):
+                ids, stopped = read_whole(config, *asked)
+                assert ids == {name: found for name, found in everything.items() if name in asked and name != locked}
+                assert f"table {locked} is locked at the source by a transaction" in stopped[locked]
+    assert read_whole(config, *names)[0] == everything
 
 
 @pytest.mark.parametrize("rows", [0, 1, 100_000])

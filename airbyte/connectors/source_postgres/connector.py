@@ -22,7 +22,7 @@ from airbyte.connectors.protocol import (
     TransientError,
     one_line,
 )
-from airbyte.connectors.source_postgres import catalog, rows
+from airbyte.connectors.source_postgres import catalog, locks, rows
 from airbyte.connectors.source_postgres.connection import connect, schemas
 from airbyte.connectors.source_postgres.spec import SPEC
 from airbyte.connectors.source_postgres.xmin import Snapshot, XminState, to_be_listed, unseen
@@ -57,11 +57,17 @@ class SourcePostgres:
         Raises ReportedError when a stream could not be read; the others were.
         """
         with connect(config) as connection:
+            taken = locks.hold(connection, streams)
+            for stream in streams:
+                if stream.name in taken:
+                    output.error(taken[stream.name], stream.name)
+                    output.stream_status(stream.descriptor, "INCOMPLETE")
             snapshot = Snapshot.of(connection)
             tables = {schema: catalog.tables_of(connection, schema) for schema in schemas(config)}
-            failed = [s.name for s in streams if not _read_alone(connection, snapshot, s, tables, states, output)]
-        if failed:
-            raise ReportedError(f"not read: {', '.join(failed)}")
+            free = [stream for stream in streams if stream.name not in taken]
+            failed = [s.name for s in free if not _read_alone(connection, snapshot, s, tables, states, output)]
+        if failed or taken:
+            raise ReportedError(f"not read: {', '.join([*taken, *failed])}")
 
 
 def _read_alone(

@@ -1,0 +1,89 @@
+"""Tables are held as they are from before the snapshot on.
+
+What writes a table's file anew (most of ALTER TABLE, TRUNCATE, CLUSTER) leaves rows that a snapshot from before it does not see: the table would be read as
+empty, and be emptied where it is overwritten. A lock that only such statements wait for, taken before the snapshot, keeps them out until all is read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import LockNotAvailable
+
+from airbyte.connectors.protocol import ConfiguredStream, TransientError, one_line
+
+# So long altogether, tables are waited for that another transaction has to itself.
+PATIENCE_SECONDS = 30.0
+# So long at once, and meanwhile no other table is held: before a server looks for a deadlock, which the other transaction might lose.
+WAIT_MILLISECONDS = 500
+
+
+def hold(connection: psycopg.Connection[Any], streams: Collection[ConfiguredStream]) -> dict[str, TransientError]:
+    """Lock the streams' tables, their partitions too, against being written anew until the transaction ends.
+
+    To be called first in a transaction: to lock takes no snapshot, to look at anything does. What cannot be locked for another reason than that somebody has
+    it (a materialized view, whose refresh every snapshot sees; a table that is gone) is left to its reading. Returns {stream: why it must not be read}.
+    Raises TransientError when the connection breaks.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    wanted = list(streams)
+    while wanted:
+        try:
+            _lock(connection, wanted)
+            break
+        except LockNotAvailable:
+            connection.rollback()
+            if time.monotonic() < deadline:
+                continue
+        except psycopg.Error as error:
+            _raise_when_broken(error)
+            connection.rollback()
+        failures = _lock_each(connection, wanted)
+        busy = [name for name, error in failures.items() if isinstance(error, LockNotAvailable)]
+        if not busy or time.monotonic() >= deadline:
+            return {name: _taken(name) for name in busy}
+        # Let go of the others meanwhile.
+        connection.rollback()
+        wanted = [stream for stream in wanted if stream.name in busy or stream.name not in failures]
+    return {}
+
+
+def _lock(connection: psycopg.Connection[Any], streams: Collection[ConfiguredStream]) -> None:
+    names = sql.SQL(", ").join(sql.Identifier(stream.namespace or "public", stream.name) for stream in streams)
+    # One request. Its wait is bounded, that of what is read afterwards is not.
+    statement = sql.SQL(
+        "set local lock_timeout = {}; lock table {} in access share mode; set local lock_timeout = 0"
+    ).format(sql.Literal(WAIT_MILLISECONDS), names)
+    # Prepared, as psycopg does with what comes often, it could not be several.
+    connection.execute(statement, prepare=False)
+
+
+def _lock_each(connection: psycopg.Connection[Any], streams: Collection[ConfiguredStream]) -> dict[str, psycopg.Error]:
+    """Lock what can be locked, one after the other. Returns why not for the others."""
+    failures: dict[str, psycopg.Error] = {}
+    for stream in streams:
+        connection.execute("savepoint one")
+        try:
+            _lock(connection, [stream])
+        except psycopg.Error as error:
+            _raise_when_broken(error)
+            failures[stream.name] = error
+            connection.execute("rollback to savepoint one")
+        connection.execute("release savepoint one")
+    return failures
+
+
+def _raise_when_broken(error: psycopg.Error) -> None:
+    if isinstance(error, psycopg.OperationalError) and not isinstance(error, LockNotAvailable):
+        raise TransientError(f"locking the tables: {one_line(error)}") from None
+
+
+def _taken(name: str) -> TransientError:
+    return TransientError(
+        f"table {name} is locked at the source by a transaction that alters or truncates it, or waits to: let that end (pg_stat_activity "
+        "names it), then sync again"
+    )
