@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
-from stack import airbyte, airflow, demo, emulator, postgres, settings, summary
+from stack import airbyte, airflow, demo, emulator, local_dir, postgres, settings, summary
 from stack.processes import StackError
 from stack.settings import Settings
 
@@ -39,7 +39,9 @@ def up(current: Settings) -> None:
 
 def down(current: Settings) -> None:
     """Stop everything that this checkout started, and nothing else."""
-    stopped = [name for name, service in reversed(SERVICES.items()) if service.stop(current)]
+    # Where nothing was ever started there is nothing to wait for, and no folder to make.
+    with local_dir.locked(current) if (current.local_dir / "run").exists() else nullcontext():
+        stopped = [name for name, service in reversed(SERVICES.items()) if service.stop(current)]
     print(f"stopped: {', '.join(stopped) if stopped else 'nothing was running'}")
 
 
@@ -57,18 +59,18 @@ def status(current: Settings) -> None:
 
 
 def clean_data(current: Settings) -> None:
-    """Stop the stack and delete all its data. Raises StackError where LOCAL_DIR held something else before."""
-    down(current)
-    postgres.remove(current)
+    """Stop the stack and delete all its data. Raises StackError, and deletes nothing, where LOCAL_DIR held something else before."""
+    local_dir.require_own(current)
     folder = current.local_dir
     if not folder.exists():
+        # For root, the cluster is elsewhere.
+        postgres.remove(current)
         print(f"nothing to delete: there is no {folder}")
         return
-    if folder != settings.ROOT / ".local" and not (folder / demo.OWN).exists():
-        raise StackError(
-            f"{folder} held something before the stack used it and is not deleted: delete by hand what goes"
-        )
-    shutil.rmtree(folder)
+    with local_dir.locked(current):
+        down(current)
+        postgres.remove(current)
+        local_dir.delete(current)
     print(f"deleted: {folder}")
 
 

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from stack import airflow, ledger, postgres, summary
+from stack.local_dir import claim
 from stack.processes import StackError
 from stack.settings import ROOT, Settings
 
 ENGINES = ("auto", "dbt", "spark")
-# In a folder that held nothing before the stack used it, and may be deleted whole.
-OWN = ".marketplace-elt"
 # Of the runs that a demo began.
 RUN_PREFIX = "demo__"
 # What was measured: disk_needed.
@@ -131,13 +130,6 @@ def _only_one(settings: Settings) -> Iterator[None]:
                 f"another demo is running on {settings.local_dir}: wait for it, or set LOCAL_DIR and the ports"
             ) from None
         yield
-
-
-def claim(settings: Settings) -> None:
-    """Make LOCAL_DIR and mark it as the stack's own, unless there is something in it already."""
-    settings.local_dir.mkdir(parents=True, exist_ok=True)
-    if not any(settings.local_dir.iterdir()):
-        (settings.local_dir / OWN).touch()
 
 
 def start_stack(settings: Settings, services: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stack import __main__ as commands
-from stack import audit, bigquery, dbt, demo, postgres
+from stack import audit, bigquery, dbt, local_dir, postgres
 from stack.processes import StackError, free_port
 from stack.settings import ROOT, Settings
 
@@ -43,13 +43,19 @@ def test_only_a_folder_that_the_stack_made_is_deleted(settings: Settings, tmp_pa
     theirs, ours = (dataclasses.replace(settings, local_dir=tmp_path / name) for name in ("theirs", "ours"))
     theirs.local_dir.mkdir()
     (theirs.local_dir / "thesis.tex").touch()
+    (theirs.local_dir / "postgres").mkdir()
+    (theirs.local_dir / "postgres" / "notes.txt").touch()
+    postgres.home(theirs).mkdir(exist_ok=True)
     for current in (theirs, ours):
-        demo.claim(current)
+        local_dir.claim(current)
         (current.local_dir / "run").mkdir()
     with pytest.raises(StackError, match="held something before the stack used it"):
         commands.clean_data(theirs)
     commands.clean_data(ours)
     assert (theirs.local_dir / "thesis.tex").exists()
+    assert (theirs.local_dir / "postgres" / "notes.txt").exists()
+    assert postgres.home(theirs).exists()
+    postgres.remove(theirs)
     assert not ours.local_dir.exists()
     commands.clean_data(ours)
 
