@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from stack import settings as stack_settings
+from stack.local_dir import locked
 from stack.processes import Process, StackError
 from stack.settings import ROOT, Settings
 
@@ -79,14 +80,22 @@ def _copy_server(settings: Settings) -> None:
     if os.geteuid() != 0:
         return
     package, target = _installed(), base / "server"
-    if not (target / "complete").exists():
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(package, target / package.name, symlinks=True)
-        libraries = package.parent / f"{package.name}.libs"
-        if libraries.exists():
-            shutil.copytree(libraries, target / libraries.name, symlinks=True)
-        (target / "complete").touch()
+    if not target.exists():
+        with locked(settings):
+            if not target.exists():
+                _copy_package(package, target)
     shutil.copytree(EXTENSIONS, base / "extensions", dirs_exist_ok=True)
+
+
+def _copy_package(package: Path, target: Path) -> None:
+    """The package and its libraries: below its final name there is all of it, or nothing."""
+    unfinished = target.with_name(f"{target.name}.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(package, unfinished / package.name, symlinks=True)
+    libraries = package.parent / f"{package.name}.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
+    unfinished.rename(target)
 
 
 def program(settings: Settings, name: str) -> str:
@@ -128,18 +137,20 @@ def process(settings: Settings) -> Process:
 
 def start(settings: Settings) -> bool:
     """Make the cluster if there is none, start the server, make database and reader role. Returns whether it was started now."""
-    _copy_server(settings)
-    base = home(settings)
-    if not (base / "data" / "PG_VERSION").exists():
-        _init(settings, base)
-    started = process(settings).start(lambda: is_healthy(settings), timeout=60)
-    prepare(settings)
+    with locked(settings):
+        _copy_server(settings)
+        base = home(settings)
+        if not (base / "data" / "PG_VERSION").exists():
+            _init(settings, base)
+        started = process(settings).start(lambda: is_healthy(settings), timeout=60)
+        prepare(settings)
     return started
 
 
 def _init(settings: Settings, base: Path) -> None:
     uid, gid = _owner()
-    shutil.rmtree(base / "data", ignore_errors=True)
+    if (base / "data").exists() and any((base / "data").iterdir()):
+        raise StackError(f"{base / 'data'} holds something that is no cluster of PostgreSQL's: move it elsewhere")
     password = base / "password"
     password.touch(mode=0o600)
     password.write_text(settings.postgres_password)
@@ -167,8 +178,14 @@ def _init(settings: Settings, base: Path) -> None:
     )
     password.unlink()
     if result.returncode:
-        raise StackError(f"initdb failed: {(result.stderr.strip() or result.stdout.strip()).splitlines()[-1]}")
+        raise StackError(f"initdb failed: {_reason(result.stderr.strip() or result.stdout.strip())}")
     unfinished.rename(base / "data")
+
+
+def _reason(said: str) -> str:
+    """The line of initdb's that says why: after it come those about what it takes away again."""
+    lines = said.splitlines() or ["it said nothing"]
+    return next((line for word in ("FATAL", "error:") for line in lines if word in line), lines[-1])
 
 
 def _maintenance_dsn(settings: Settings) -> str:
