@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from stack import airbyte, airflow, demo, emulator, local_dir, postgres, settings, summary
@@ -114,7 +114,10 @@ def main() -> int:
     demo.add_arguments(run)
     arguments = parser.parse_args()
     # `make` and a terminal's hang-up end us as Ctrl-C does: what is under way is ended, services stay for `make down`.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        # Who starts us with `nohup` has it ignored, and so it stays.
+        if signal.getsignal(end) != signal.SIG_IGN:
+            signal.signal(end, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         current = settings.load()
         if arguments.command == "demo":
@@ -127,7 +130,9 @@ def main() -> int:
         print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: `make status` shows what still runs, `make down` stops it", file=sys.stderr)
+        # The terminal may be gone.
+        with suppress(OSError):
+            print("interrupted: `make status` shows what still runs, `make down` stops it", file=sys.stderr)
         return 130
     return 0
 

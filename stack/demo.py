@@ -12,15 +12,16 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from stack import airflow, ledger, postgres, summary
-from stack.local_dir import claim
-from stack.processes import StackError
+from stack.local_dir import claim, locked
+from stack.processes import StackError, interrupted
 from stack.settings import ROOT, Settings
 
 ENGINES = ("auto", "dbt", "spark")
@@ -29,6 +30,8 @@ RUN_PREFIX = "demo__"
 # What was measured: disk_needed.
 DISK_BYTES_FIXED = 1_000_000_000
 DISK_BYTES_PER_SCALE = 450_000_000
+# How long an interrupt waits for the starts under way to end: a service that has not stopped by then is recorded, and `down` stops it.
+LET_GO_SECONDS = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,29 +138,62 @@ def _only_one(settings: Settings) -> Iterator[None]:
 def start_stack(settings: Settings, services: dict[str, Any]) -> None:
     """Start the services and print the seconds of each. Airflow needs the Airbyte server's credentials, the rest is independent."""
     print("starting the stack", flush=True)
-    claim(settings)
-    timer = Timer()
-    for future in [future for future, _ in _start(settings, services, timer)]:
-        future.result()
+    with _starting(settings, services, Timer()):
+        pass
 
 
-def _start(
-    settings: Settings, services: dict[str, Any], timer: Timer
-) -> list[tuple[concurrent.futures.Future[None], str]]:
-    """Start the quick services now, Airflow in the background; returns what is still under way."""
-    _stop_outdated(settings, services)
-    pool = concurrent.futures.ThreadPoolExecutor(max_workers=4)
+@contextmanager
+def _starting(settings: Settings, services: dict[str, Any], timer: Timer) -> Iterator[None]:
+    """Start the quick services before the body, and Airflow beside it: all is up at the end. The stack's lock is held until all is up, not longer.
+
+    An interrupt ends what is under way: whoever does not hear of it in time is let go, and ends with the program.
+    """
+    under_way: list[concurrent.futures.Future[None]] = []
 
     def start(name: str) -> None:
         with timer.step(f"start {name}"):
             services[name].start(settings)
 
-    quick = [pool.submit(start, name) for name in services if name != "airflow"]
-    for future in quick:
-        future.result()
-    background = [(pool.submit(start, "airflow"), "airflow")] if "airflow" in services else []
-    pool.shutdown(wait=False)
-    return background
+    lock = ExitStack()
+    lock.enter_context(locked(settings))
+    try:
+        _stop_outdated(settings, services)
+        under_way += [_beside(start, name) for name in services if name != "airflow"]
+        for future in under_way:
+            future.result()
+        if "airflow" in services:
+            under_way.append(_beside(start, "airflow"))
+            under_way[-1].add_done_callback(lambda _: lock.close())
+        else:
+            lock.close()
+        yield
+        for future in under_way:
+            future.result()
+    except Exception:
+        concurrent.futures.wait(under_way)
+        raise
+    except BaseException:
+        interrupted.set()
+        concurrent.futures.wait(under_way, LET_GO_SECONDS)
+        raise
+    finally:
+        lock.close()
+
+
+def _beside(work: Callable[[str], None], name: str) -> concurrent.futures.Future[None]:
+    """Call `work` in a thread that does not keep the program from ending, as those of a pool do."""
+    future: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            work(name)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
 
 def _stop_outdated(settings: Settings, services: dict[str, Any]) -> None:
@@ -184,8 +220,7 @@ def _fill_and_start(settings: Settings, arguments: argparse.Namespace, services:
     """Start the stack; fill the source while Airflow, the slowest, comes up."""
     if services:
         print("starting the stack", flush=True)
-    background = _start(settings, services, timer)
-    try:
+    with _starting(settings, services, timer):
         if not settings.source_dsn_override:
             with timer.step("fill source"):
                 load = ["--sql", str(arguments.source_sql)] if arguments.source_sql else []
@@ -193,9 +228,6 @@ def _fill_and_start(settings: Settings, arguments: argparse.Namespace, services:
                 _module(settings, "source.load", *load, "--ledger", str(_ledger_path(settings)))
                 postgres.grant_reader(settings)
                 _module(settings, "airbyte.source_check")
-    finally:
-        for future, _ in background:
-            future.result()
 
 
 def _ledger_path(settings: Settings) -> Path:

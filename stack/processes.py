@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ import psutil
 
 # Two readings of one process' time of creation differ by less.
 _CLOCK_SECONDS = 0.5
+# Set when the program is interrupted: only its main thread hears of that by an exception, those that start services ask here.
+interrupted = threading.Event()
 
 
 class StackError(RuntimeError):
@@ -113,7 +116,8 @@ class Process:
                 return False
             if time.monotonic() > deadline:
                 raise StackError(f"{self.name} did not answer within {timeout:.0f} s (log: {self.log_file})")
-            time.sleep(0.1)
+            if interrupted.wait(0.1):
+                raise StackError(f"interrupted while {self.name} started")
         return True
 
     def last_log_line(self) -> str:
