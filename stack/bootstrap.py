@@ -8,13 +8,16 @@ pinned by version and checksum below. A second run that finds everything in plac
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +25,7 @@ VENV = ROOT / ".venv"
 ENVIRONMENTS = ("main", "emulator", "airflow")
 # Made only where they are asked for (`--also`), with the target that does.
 OPTIONAL = {"docs": "make docs", "dev": "make hooks", "bench": "make bench"}
+WANTED = (*ENVIRONMENTS, "jars")
 PYTHON_VERSION = "3.13"
 JAVA_VERSIONS = (17, 21)
 MIN_DISK_GB = 5
@@ -78,8 +82,8 @@ def browser() -> str:
     )
 
 
-def check() -> list[tuple[str, bool, str]]:
-    """Every prerequisite as (name, is there, what was found or how to get it)."""
+def check(wanted: Sequence[str] = WANTED) -> list[tuple[str, bool, str]]:
+    """Every prerequisite of what is wanted as (name, is there, what was found or how to get it)."""
     results = []
     python = ".".join(map(str, sys.version_info[:3]))
     results.append(
@@ -100,10 +104,11 @@ def check() -> list[tuple[str, bool, str]]:
     has_space = any(map(str.isspace, str(ROOT)))
     results.append(("folder", not has_space, f"{ROOT}: move it to a path without a space" if has_space else str(ROOT)))
     free = shutil.disk_usage(ROOT).free / 1e9
-    enough = free >= MIN_DISK_GB
-    results.append(
-        ("disk", enough, f"{free:.0f} GB free" + ("" if enough else f": {MIN_DISK_GB} GB are needed under {ROOT}"))
-    )
+    # What is installed needs no room for being installed.
+    enough = free >= MIN_DISK_GB or not _missing(wanted)
+    # Rounded down: what is too little by a hair must not look enough.
+    found = f"{math.floor(free * 10) / 10:.1f} GB free"
+    results.append(("disk", enough, found + ("" if enough else f": {MIN_DISK_GB} GB are needed under {ROOT}")))
     return results
 
 
@@ -131,8 +136,35 @@ def _python() -> str:
     return PYTHON_VERSION
 
 
-def install(wanted: Sequence[str] = (*ENVIRONMENTS, "jars")) -> None:
+def _missing(wanted: Sequence[str]) -> list[str]:
+    """What of it is not there, or older than its requirements file."""
+    missing = [name for name in ("tools", *ENVIRONMENTS, *OPTIONAL) if name in {"tools", *wanted}]
+    return [name for name in missing if not _is_current(name)] + (
+        ["jars"] if "jars" in wanted and not _has_jars() else []
+    )
+
+
+def install(wanted: Sequence[str] = WANTED) -> None:
     """Make what is wanted and missing, or older than its requirements file; uv always. Raises Missing when something cannot be had."""
+    if _missing(wanted):
+        with _only_one():
+            _install(wanted)
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Wait for another install: each would empty what the other fills. The system lets go of the lock when its holder ends, killed or not."""
+    VENV.mkdir(parents=True, exist_ok=True)
+    with (VENV / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another command installs in {VENV}: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(wanted: Sequence[str]) -> None:
     uv = VENV / "tools" / "bin" / "uv"
     if not _is_current("tools"):
         print("tools: installing uv", flush=True)
@@ -204,9 +236,13 @@ def _matches(path: Path, checksum: str) -> bool:
     return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == checksum
 
 
+def _has_jars() -> bool:
+    return all(_matches(JARS_DIR / _jar_name(jar), checksum) for jar, checksum in JARS.items())
+
+
 def _jars() -> None:
     """Resolve Delta's jars by Spark's own resolver (so a mirror is set as for any Spark), and check them."""
-    if all(_matches(JARS_DIR / _jar_name(jar), checksum) for jar, checksum in JARS.items()):
+    if _has_jars():
         return
     print("jars: resolving Delta", flush=True)
     ivy = ROOT / ".cache" / "ivy"
@@ -243,7 +279,8 @@ def main() -> int:
         "--only", nargs="+", choices=("tools", *ENVIRONMENTS, "jars"), help="make these, and check nothing"
     )
     arguments = parser.parse_args()
-    results = [] if arguments.only else check()
+    wanted = arguments.only or (*WANTED, *arguments.also)
+    results = [] if arguments.only else check(wanted)
     if arguments.check:
         for name, ok, text in results:
             print(f"{'ok     ' if ok else 'MISSING'} {name:8} {text}")
@@ -266,7 +303,7 @@ def main() -> int:
     if missing or arguments.check:
         return bool(missing)
     try:
-        install(arguments.only or (*ENVIRONMENTS, "jars", *arguments.also))
+        install(wanted)
     except Missing as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

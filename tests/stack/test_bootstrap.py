@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,39 @@ def test_a_checkout_in_a_path_with_a_space_is_told_to_move(monkeypatch: pytest.M
     spaced.mkdir()
     monkeypatch.setattr(bootstrap, "ROOT", spaced)
     assert ("folder", False, f"{spaced}: move it to a path without a space") in bootstrap.check()
+
+
+def test_two_installs_at_once_make_each_environment_once(tmp_path: Path) -> None:
+    """As two terminals: each by a process of its own, since a lock of one's own keeps nobody out."""
+    code = (
+        "import pathlib, sys, time\n"
+        "from stack import bootstrap\n"
+        "bootstrap.VENV = pathlib.Path(sys.argv[1])\n"
+        "def run(what, command, **_):\n"
+        "    print(what, flush=True)\n"
+        "    (bootstrap.VENV / 'tools').mkdir(parents=True, exist_ok=True)\n"
+        "    time.sleep(2)\n"
+        "bootstrap._run = run\n"
+        "bootstrap.install(['tools'])\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / ".venv")]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(each.communicate(timeout=60)[0] for each in both)
+    assert [each.returncode for each in both] == [0, 0]
+    assert said.count("installing uv\n") - said.count("tools: installing uv\n") == 1
+    assert said.count("waiting for it") == 1
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_disk_is_asked_for_where_something_is_to_be_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: bool
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=4_960_000_000)
+    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(bootstrap, "_is_current", lambda _: installed)
+    disk = next(result for result in bootstrap.check() if result[0] == "disk")
+    assert disk[1] == installed
+    assert disk[2] == "4.9 GB free" + ("" if installed else f": 5 GB are needed under {ROOT}")
 
 
 def test_a_jar_with_another_content_is_not_accepted(tmp_path) -> None:
