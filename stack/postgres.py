@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -15,12 +16,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
 from stack import settings as stack_settings
 from stack.local_dir import locked
-from stack.processes import Process, StackError
+from stack.processes import Process, StackError, end
 from stack.settings import ROOT, Settings
 
 EXTENSIONS = ROOT / "stack" / "postgres_extensions"
@@ -142,6 +144,8 @@ def start(settings: Settings) -> bool:
         base = home(settings)
         if not (base / "data" / "PG_VERSION").exists():
             _init(settings, base)
+        if not process(settings).running():
+            _end_leftovers(base / "data")
         started = process(settings).start(lambda: is_healthy(settings), timeout=60)
         prepare(settings)
     return started
@@ -206,17 +210,18 @@ def is_healthy(settings: Settings) -> bool:
 
 
 def prepare(settings: Settings) -> None:
-    """Database and read-only role, each made if missing."""
+    """Database and read-only role, each made if missing; the role's password is SOURCE_READER_PASSWORD, also when that has changed."""
     reader = sql.Identifier(settings.source_reader_user)
     with psycopg.connect(_maintenance_dsn(settings), autocommit=True) as connection:
         if not connection.execute("select 1 from pg_database where datname = %s", [settings.postgres_db]).fetchone():
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(settings.postgres_db)))
-        if not connection.execute(
-            "select 1 from pg_roles where rolname = %s", [settings.source_reader_user]
-        ).fetchone():
-            connection.execute(
-                sql.SQL("create role {} login password {}").format(reader, sql.Literal(settings.source_reader_password))
-            )
+        # Who reads as the owner has the owner's password and may write.
+        if settings.source_reader_user != settings.postgres_user:
+            known = "select 1 from pg_roles where rolname = %s"
+            if not connection.execute(known, [settings.source_reader_user]).fetchone():
+                connection.execute(sql.SQL("create role {}").format(reader))
+            password = sql.Literal(settings.source_reader_password)
+            connection.execute(sql.SQL("alter role {} login password {}").format(reader, password))
             connection.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(reader))
     grant_reader(settings)
 
@@ -233,8 +238,33 @@ def grant_reader(settings: Settings) -> None:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop the server that this stack started. Returns whether it ran."""
-    return process(settings).stop() if home(settings).exists() else False
+    """Stop the server that this stack started, or what a killed one left behind. Returns whether anything ran."""
+    base = home(settings)
+    if not base.exists():
+        return False
+    stopped = process(settings).stop()
+    return _end_leftovers(base / "data") or stopped
+
+
+def _end_leftovers(data: Path) -> bool:
+    """End the queries that a killed server left running, in sessions of their own: as long as one lives, no server starts on these data.
+
+    Returns whether there were any. Those of a server that lives are left alone.
+    """
+    try:
+        server = int((data / "postmaster.pid").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    at_work = []
+    for candidate in psutil.process_iter():
+        # Every process of a server works in the folder of its data.
+        with contextlib.suppress(OSError, psutil.Error):
+            if candidate.name().startswith("postgres") and Path(candidate.cwd()) == data.resolve():
+                at_work.append(candidate)
+    if not at_work or server in {each.pid for each in at_work}:
+        return False
+    end(at_work)
+    return True
 
 
 def remove(settings: Settings) -> None:

@@ -137,7 +137,7 @@ class Process:
             psutil.wait_procs([leader], timeout=self.stop_seconds)
         # What the leader started and did not take along: Airflow's scheduler leaves its children behind, and the tasks' programs have sessions of their own.
         left = {*_session(self.pid_file), *members}
-        _end([process for process in left if process.is_running() and not is_zombie(process)])
+        end([process for process in left if process.is_running() and not is_zombie(process)])
         # As long as the leader is a zombie, Postgres takes it for the server that holds the data, and does not start.
         if recorded := _recorded(self.pid_file):
             psutil.wait_procs([recorded], timeout=self.stop_seconds)
@@ -234,7 +234,8 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def _end(processes: list[psutil.Process]) -> None:
+def end(processes: list[psutil.Process]) -> None:
+    """Ask the processes to end, and kill those that do not."""
     for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         for process in processes:
             _signal(process, number)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -57,6 +59,48 @@ def test_a_killed_postgres_starts_again_with_its_commits(postgres: Settings) -> 
     with psycopg.connect(postgres.admin_dsn) as owner:
         assert owner.execute("select id from survivor").fetchone() == (1,)
         owner.execute("drop table survivor")
+
+
+def test_a_query_that_a_killed_postgres_left_running_does_not_keep_it_from_starting(postgres: Settings) -> None:
+    def busy() -> None:
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(postgres.admin_dsn) as owner:
+            owner.execute("select count(*) from generate_series(1, 2000000000) as n")
+
+    asking = threading.Thread(target=busy, daemon=True)
+    asking.start()
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as owner:
+        while not owner.execute("select 1 from pg_stat_activity where query like 'select count(*) from gen%'").rowcount:
+            time.sleep(0.1)
+    time.sleep(1)
+    server = postgres_service.process(postgres).running()
+    assert server is not None
+    # Its sessions' processes live on: one ends only when it next waits for its client.
+    server.kill()
+    server.wait(10)
+    assert postgres_service.start(postgres)
+    # Of a server that lives, nothing is ended.
+    assert not postgres_service._end_leftovers(postgres_service.home(postgres) / "data")
+    with psycopg.connect(postgres.admin_dsn) as owner:
+        assert owner.execute("select 1").fetchone() == (1,)
+    asking.join(30)
+
+
+def test_another_password_of_the_reader_holds_from_the_next_start_on(postgres: Settings) -> None:
+    other = dataclasses.replace(postgres, source_reader_password="it's \\ another")
+    try:
+        assert not postgres_service.start(other)
+        with psycopg.connect(other.source_dsn) as reader:
+            assert reader.execute("show default_transaction_read_only").fetchone() == ("on",)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(postgres.source_dsn)
+    finally:
+        postgres_service.prepare(postgres)
+    psycopg.connect(postgres.source_dsn).close()
+
+
+def test_who_reads_as_the_owner_keeps_the_owner_s_password(postgres: Settings) -> None:
+    postgres_service.prepare(dataclasses.replace(postgres, source_reader_user=postgres.postgres_user))
+    psycopg.connect(postgres.admin_dsn).close()
 
 
 def test_the_emulator_tells_a_ctas_its_destination_as_bigquery_does(emulator: Settings) -> None:
