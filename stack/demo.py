@@ -8,6 +8,7 @@ import datetime
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,27 @@ def disk_needed(scale: float) -> int:
 
 
 def _require_disk(settings: Settings, scale: float) -> None:
+    """Raise StackError where a run of that scale would not fit. What runs before it have filled is there already."""
+    homes = (postgres.home(settings) / "data", settings.local_dir / "bigquery", settings.local_dir / "lake")
     needed = disk_needed(scale)
+    needed = max(needed - sum(map(_bytes_in, homes)), DISK_BYTES_FIXED // 2)
     free = shutil.disk_usage(settings.local_dir).free
     if free < needed:
+        # Rounded apart, so that the two never look the same.
         raise StackError(
-            f"the disk under {settings.local_dir} has {free / 1e9:.1f} GB free, this run needs about {needed / 1e9:.1f} GB:"
-            " free some (`make clean-data` deletes this project's data), or set LOCAL_DIR"
+            f"the disk under {settings.local_dir} has {math.floor(free / 1e8) / 10:.1f} GB free, this run needs about "
+            f"{math.ceil(needed / 1e8) / 10:.1f} GB more: free some, or set LOCAL_DIR to a folder on a larger disk"
         )
+
+
+def _bytes_in(folder: Path) -> int:
+    """The size of the files below it."""
+    total = 0
+    for path in folder.rglob("*"):
+        # A file of a running service may be gone by now.
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 @contextmanager

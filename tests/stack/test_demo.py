@@ -11,6 +11,7 @@ import pytest
 from benchmarks.deployment import RESULTS
 from stack import airflow, demo
 from stack.demo import disk_needed
+from stack.processes import StackError
 from stack.settings import Settings
 
 
@@ -82,6 +83,21 @@ def test_what_runs_with_other_settings_is_started_anew_and_nothing_else(
     kept = tmp_path / "run" / "settings.json"
     assert kept.stat().st_mode & 0o077 == 0
     assert "reader:secret" not in kept.read_text()
+
+
+def test_the_disk_that_a_run_before_has_filled_is_not_asked_for_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = dataclasses.replace(settings, local_dir=tmp_path)
+    warehouse = tmp_path / "bigquery" / "deep"
+    warehouse.mkdir(parents=True)
+    (warehouse / "table.parquet").write_bytes(bytes(3_000_000))
+    usage = demo.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(demo.shutil, "disk_usage", lambda _: usage._replace(free=disk_needed(1) - 2_000_000))
+    demo._require_disk(here, 1)
+    (warehouse / "table.parquet").unlink()
+    with pytest.raises(StackError, match=r"has 1\.4 GB free, this run needs about 1\.5 GB more: free some, or set"):
+        demo._require_disk(here, 1)
 
 
 def test_a_tiny_source_needs_little_and_a_larger_one_more() -> None:
