@@ -130,7 +130,18 @@ def _client(local_dir: Path) -> OpenLineageClient:
         return OpenLineageClient()
     folder = local_dir / "lineage"
     folder.mkdir(parents=True, exist_ok=True)
-    return OpenLineageClient(transport=FileTransport(FileConfig(str(folder / f"{now():%Y-%m}.jsonl"), append=True)))
+    path = folder / f"{now():%Y-%m}.jsonl"
+    _end_half_line(path)
+    return OpenLineageClient(transport=FileTransport(FileConfig(str(path), append=True)))
+
+
+def _end_half_line(path: Path) -> None:
+    """What a killed program left half must not take the next event along: that begins a line of its own."""
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.write(b"\n")
 
 
 def events(step: Step) -> list[RunEvent]:
@@ -270,7 +281,11 @@ def main() -> int:
     parser.add_argument("direction", choices=("upstream", "downstream"))
     parser.add_argument("table", help="dataset.table of the warehouse, or a name that the other direction printed")
     arguments = parser.parse_args()
-    folder = settings.load().local_dir
+    try:
+        folder = settings.load().local_dir
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     made = recorded(folder)
     try:
         print("\n".join(tree(made, arguments.table, arguments.direction == "upstream")))

@@ -134,6 +134,11 @@ def test_a_line_that_was_never_ended_is_passed_over(current: Settings) -> None:
     path = next((current.local_dir / "lineage").iterdir())
     path.write_text(path.read_text() + '{"eventType": "COMP')
     assert list(lineage.recorded(current.local_dir)) == [STAGING]
+    # The next program's whole event is no part of it.
+    lineage._client.cache_clear()
+    lineage.tell(current, [step("dbt.fct_orders", [STAGING], MART)])
+    assert list(lineage.recorded(current.local_dir)) == [STAGING, MART]
+    assert "\n\n" not in path.read_text()
 
 
 def test_a_server_gets_the_events_and_one_that_is_not_there_fails_nothing(
