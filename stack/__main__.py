@@ -11,6 +11,9 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Any
 
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
+
 from stack import airbyte, airflow, demo, emulator, local_dir, postgres, settings, summary
 from stack.processes import StackError
 from stack.settings import Settings
@@ -125,6 +128,9 @@ def main() -> int:
         plain[arguments.command](current)
     except (StackError, ValueError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (GoogleAPIError, GoogleAuthError) as error:
+        print(f"error: BigQuery: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import sys
-import urllib.error
 import urllib.request
 
 from stack.processes import Process
@@ -34,7 +34,7 @@ def is_healthy(settings: Settings) -> bool:
     try:
         with urllib.request.urlopen(f"{settings.airbyte_url}/health", timeout=5) as answer:  # noqa: S310 - our own http URL
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+    except (OSError, http.client.HTTPException):
         return False
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import base64
+import http.client
 import json
 import os
 import secrets
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -41,11 +43,17 @@ def _home(settings: Settings) -> Path:
 def _secret(settings: Settings, name: str, make: str) -> str:
     """A secret of this installation: made once, readable by the owner only."""
     path = _home(settings) / f"{name}.secret"
-    if not path.exists():
+    kept = path.read_text() if path.exists() else ""
+    # With an empty one each of Airflow's programs would make its own.
+    if not kept:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(make)
-    return path.read_text()
+        # Whole or not at all, whenever we are killed; `mkstemp` makes it the owner's.
+        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        with os.fdopen(descriptor, "w") as file:
+            file.write(make)
+        Path(unfinished).replace(path)
+        kept = make
+    return kept
 
 
 def _database(settings: Settings) -> dict[str, str]:
@@ -147,9 +155,10 @@ def is_healthy(settings: Settings) -> bool:
             health = json.load(answer)
         with urllib.request.urlopen(f"{settings.airflow_url}/execution/health", timeout=ANSWER_SECONDS):  # noqa: S310
             pass
-    except (OSError, urllib.error.URLError, ValueError):
+        return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        # The last three: another program's answer.
         return False
-    return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
 
 
 def start(settings: Settings) -> bool:
@@ -200,6 +209,8 @@ class Api:
             is_late = isinstance(getattr(error, "reason", error), TimeoutError)
             kind = NoAnswer if is_late else StackError
             raise kind(f"Airflow does not answer at {self._url}: {error}") from None
+        except (http.client.HTTPException, ValueError) as error:
+            raise StackError(f"what answers at {self._url} does not speak as Airflow does: {error!r}") from None
 
     def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
         """Wait until the DAG is parsed, and unpause it. Raises StackError with the import error when it cannot be parsed."""
@@ -323,7 +334,7 @@ def main() -> int:
         if arguments.step == "clear":
             return 0 if run_again_from(current, arguments.dag, arguments.task) else 1
         return 0 if run_to_its_end(current, arguments.dag, arguments.conf) else 1
-    except StackError as error:
+    except (StackError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -289,5 +289,14 @@ def psql(settings: Settings, arguments: list[str]) -> int:
     return subprocess.run(command, env=environment, check=False).returncode
 
 
+def main() -> int:
+    """The command line. Returns psql's exit status; an error before it runs is one line and status 1."""
+    try:
+        return psql(stack_settings.load(), sys.argv[1:])
+    except (StackError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(psql(stack_settings.load(), sys.argv[1:]))
+    sys.exit(main())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,22 @@ class Server(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def test_a_secret_that_was_never_written_is_made_anew_and_a_kill_leaves_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    current = dataclasses.replace(settings.load(), local_dir=tmp_path)
+    path = tmp_path / "airflow" / "jwt.secret"
+    path.parent.mkdir()
+    path.touch(mode=0o600)
+    assert airflow._secret(current, "jwt", "first") == "first"
+    assert airflow._secret(current, "jwt", "second") == "first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    # As a full disk stops it: nothing is there under the final name.
+    with pytest.raises(TypeError):
+        airflow._secret(current, "fernet", None)  # type: ignore[arg-type]
+    assert not (tmp_path / "airflow" / "fernet.secret").exists()
 
 
 @pytest.fixture

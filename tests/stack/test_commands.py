@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socketserver
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from stack import __main__ as commands
-from stack import audit, bigquery, dbt, local_dir, postgres
+from stack import airbyte, airflow, audit, bigquery, dbt, emulator, local_dir, postgres
 from stack.processes import StackError, free_port
 from stack.settings import ROOT, Settings
 
@@ -36,6 +40,60 @@ def test_a_warehouse_that_does_not_answer_is_one_line(monkeypatch: pytest.Monkey
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: no answer from http://127.0.0.1:")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def other_program() -> Iterator[int]:
+    """The port of a program that speaks, and not HTTP."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OtherProgram) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+class OtherProgram(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(1000)
+        self.request.sendall(b"-ERR unknown command\r\n")
+
+
+def test_another_program_on_a_service_s_port_is_a_service_that_is_down(
+    other_program: int, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://127.0.0.1:{other_program}"
+    here = dataclasses.replace(settings, local_dir=tmp_path, bigquery_endpoint=url, airbyte_url=url, airflow_url=url)
+    commands.status(here)
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["down"] * 4
+    assert not any(service.is_healthy(here) for service in (emulator, airbyte, airflow))
+    with pytest.raises(StackError, match="does not speak as Airflow does"):
+        airflow.Api(here)
+
+
+@pytest.mark.parametrize(
+    ("variables", "command", "said"),
+    [
+        ({"AIRFLOW_PORT": "abc"}, ["stack.airflow", "trigger", "d"], "error: AIRFLOW_PORT must be a whole number"),
+        ({"BIGQUERY_PORT": "abc"}, ["stack.bigquery", "select 1"], "error: BIGQUERY_PORT must be a whole number"),
+        ({"BIGQUERY_PORT": "abc"}, ["stack.postgres"], "error: BIGQUERY_PORT must be a whole number"),
+        ({"BIGQUERY_PORT": "abc"}, ["stack.lineage", "upstream", "x"], "error: BIGQUERY_PORT must be a whole number"),
+        ({"BIGQUERY_EMULATOR": "false"}, ["stack", "status"], "error: BigQuery: Your default credentials were not"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(variables: dict[str, str], command: list[str], said: str, tmp_path: Path) -> None:
+    # Without whatever credentials this machine has.
+    own = {"LOCAL_DIR": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
+    environment = {name: value for name, value in os.environ.items() if name != "GOOGLE_APPLICATION_CREDENTIALS"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=environment | own | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == 1
 
 
