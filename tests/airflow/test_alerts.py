@@ -74,9 +74,12 @@ def receivers() -> Iterator[dict[str, socketserver.TCPServer]]:
         server.server_close()
 
 
-def tell(settings: Settings, webhook: dict, mail: dict) -> dict:
+def tell(settings: Settings, webhook: dict, mail: dict, *, is_disk_full: bool = False) -> dict:
     """Alert under Airflow's environment with these connections. Returns the script's last line."""
-    (settings.local_dir / "alerts.log").unlink(missing_ok=True)
+    log = settings.local_dir / "alerts.log"
+    log.unlink(missing_ok=True)
+    if is_disk_full:
+        log.symlink_to("/dev/full")
     connections = {"AIRFLOW_CONN_ALERTS_WEBHOOK": json.dumps(webhook), "AIRFLOW_CONN_ALERTS_MAIL": json.dumps(mail)}
     return airflow_python.run("-c", TELL, **connections)
 
@@ -134,3 +137,19 @@ def test_channels_that_are_broken_cost_only_their_own_message(settings: Settings
         {"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"disable_ssl": True}},
     )
     assert [alert["task"] for alert in logged(settings)] == ["intermediate_gate"]
+
+
+def test_a_full_disk_costs_the_log_alone(settings: Settings, receivers: dict) -> None:
+    ports = {name: server.server_address[1] for name, server in receivers.items()}
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "elt@example.com", "to": "on@example.com"}
+    try:
+        tell(
+            settings,
+            {"conn_type": "http", "host": f"http://127.0.0.1:{ports['webhook']}/alerts"},
+            {"conn_type": "smtp", "host": "127.0.0.1", "port": ports["mail"], "extra": extra},
+            is_disk_full=True,
+        )
+    finally:
+        (settings.local_dir / "alerts.log").unlink()
+    assert [alert["task"] for _, _, alert in receivers["webhook"].received] == ["intermediate_gate"]
+    assert len(receivers["mail"].received) == 1

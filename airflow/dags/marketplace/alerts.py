@@ -60,10 +60,12 @@ def alert_of(context: Any) -> dict[str, Any]:
 
 def send(alert: dict[str, Any]) -> None:
     """Tell everybody who is to hear of it."""
-    path = settings.load().local_dir / "alerts.log"
-    with path.open("a") as alerts:
-        alerts.write(json.dumps(alert) + "\n")
     log.error("ALERT %s", json.dumps(alert))
+    try:
+        with (settings.load().local_dir / "alerts.log").open("a") as alerts:
+            alerts.write(json.dumps(alert) + "\n")
+    except Exception:
+        log.exception("the alert did not reach alerts.log")
     for connection_id, channel in ((WEBHOOK, _post), (MAIL, _mail)):
         try:
             channel(BaseHook.get_connection(connection_id), alert)
