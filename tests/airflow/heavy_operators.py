@@ -5,11 +5,13 @@ import datetime
 import json
 import time
 from typing import Any
+from unittest import mock
 
 import psutil
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
-from marketplace.airbyte_sync import failure
+from marketplace.airbyte_sync import WaitForSync, failure
 from marketplace.fall_back import CannotGoOn
 from marketplace.notifications import EngineFailed, FailureNotifier
 from marketplace.operators import HeavyDbt, HeavySpark, command
@@ -53,13 +55,18 @@ CASES = {
 }
 HANGING = "dbt hangs"
 CASES[HANGING] = HeavyDbt(task_id="l", bash_command="sleep 600 & echo $! > hanging; wait", cwd=str(load().local_dir))
+STUCK = "a sync is stuck"
+CASES[STUCK] = WaitForSync(task_id="m", airbyte_job_id=7)
 outcomes, texts = {}, {}
 for case, operator in CASES.items():
     instance, error = TaskInstance(), None
     try:
-        with timeout(2) if case == HANGING else contextlib.nullcontext():
+        with (
+            timeout(2) if case in (HANGING, STUCK) else contextlib.nullcontext(),
+            mock.patch.object(AirbyteJobSensor, "poke", return_value=False),
+        ):
             operator.execute({"ti": instance})
-    except Exception as raised:
+    except (Exception, AirflowTaskTimeout) as raised:
         error, texts[case] = type(raised).__name__, str(raised)
     outcomes[case] = {"error": error, "verdict": instance.pushed.get("verdict")}
 

@@ -143,6 +143,7 @@ def test_a_heavy_operator_leaves_the_datas_and_the_configurations_failures_as_th
         ("a gate is red", "AirflowFailException"),
         ("a gate cannot judge", "AirflowException"),
         ("spark's data are wrong", "AirflowFailException"),
+        ("a sync is stuck", "AirflowFailException"),
     ],
 )
 def test_only_what_another_try_may_mend_is_tried_again(verdicts: dict, case: str, error: str) -> None:
@@ -177,6 +178,7 @@ def test_a_failure_alerts_once_and_the_ledger_tells_an_engines_failure_from_othe
             "dbt's model is wrong",
             "5 models, 1 of 3 tests passed; failed: unique_a, b (Bash command failed. The command returned a non-zero exit code 65.)",
         ),
+        ("a sync is stuck", "Airbyte job 7: not done after 7,200 s"),
     ],
 )
 def test_a_failure_says_what_the_program_said(verdicts: dict, case: str, text: str) -> None:

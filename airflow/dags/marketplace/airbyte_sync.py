@@ -8,7 +8,7 @@ from airbyte_api import api, models
 from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
 from airflow.providers.airbyte.operators.airbyte import AirbyteTriggerSyncOperator
 from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from stack import settings
 
@@ -35,11 +35,19 @@ class TriggerSync(AirbyteTriggerSyncOperator):
 
 
 class WaitForSync(AirbyteJobSensor):
-    """Waits for the job's end. A job that failed fails the task for good: what it failed of is not mended by looking again."""
+    """Waits for the job's end. A job that failed, or does not end in time, fails the task for good: neither is mended by looking again."""
 
     def __init__(self, **kwargs: Any) -> None:
         """`airbyte_job_id` is the job's."""
         super().__init__(airbyte_conn_id=CONNECTION, poke_interval=2, **kwargs)
+
+    def execute(self, context: Any) -> None:
+        """Wait. Raises AirflowFailException when the task's time is over, in the middle of a question to Airbyte too, and as `poke`."""
+        try:
+            super().execute(context)
+        except AirflowTaskTimeout as error:
+            seconds = settings.load().task_timeout_seconds
+            raise AirflowFailException(f"Airbyte job {self.airbyte_job_id}: not done after {seconds:,} s") from error
 
     def poke(self, context: Any) -> bool:
         """Whether the job has succeeded. Raises AirflowFailException, with the reasons, when it has not, AirflowException when Airbyte cannot be asked."""
