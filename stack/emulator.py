@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import urllib.request
+from urllib.parse import urlsplit
 
 from stack import bigquery
 from stack.processes import Process
@@ -19,6 +20,7 @@ def process(settings: Settings) -> Process:
             str(ROOT / ".venv" / "emulator" / "bin" / "python"),
             str(ROOT / "stack" / "emulator_app.py"),
             *("--host", settings.bind_host),
+            *("--name", urlsplit(settings.bigquery_endpoint).hostname or "localhost"),
             *("--port", str(settings.bigquery_port), "--grpc-port", str(settings.bigquery_grpc_port)),
             *("--project", settings.bigquery_project, "--data-dir", str(settings.local_dir / "bigquery")),
             f"--memory={settings.bigquery_emulator_memory}",

@@ -15,6 +15,7 @@ and how it takes a request with a file apart (emulator_uploads.py).
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ JOB_LIFETIME = 24 * 60 * 60 * 1000
 FORGET_EVERY = 60.0
 JOB = re.compile(r"/projects/[^/]+/jobs(/[^/]+)?$")
 PAGE = re.compile(r"/projects/[^/]+/queries/([^/]+)$")
+# What a server binds to be reached at every address of the machine.
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with
 # DuckLake's options for its files.
 FILES = {"parquet_version": "2", "parquet_compression": "lz4"}
 # The emulator's own parses the text three times, twice of them to see whether it is a number, which shows at its beginning.
@@ -94,6 +98,53 @@ def with_destination(body: bytes) -> bytes:
         return body
     query["destinationTable"] = target
     return json.dumps(job).encode()
+
+
+class ForPrograms:
+    """ASGI middleware: refuses what a web page in somebody's browser asks, for which the emulator has no password to ask.
+
+    A page of another site can post a query as a form, which a browser asks nobody about; it says so in `Origin`, which no client of BigQuery sends. A page
+    whose name is resolved to this machine after it was loaded is of the same origin, but calls the emulator by that name.
+    """
+
+    def __init__(self, app: Any, names: Iterable[str]) -> None:
+        """Wrap an ASGI application that goes by these names, and by the machine's own. One that listens everywhere goes by every address, too."""
+        self.app = app
+        self.names = {"localhost", "127.0.0.1", "::1", *(name.lower() for name in names)}
+        self.is_everywhere = not self.names.isdisjoint(EVERYWHERE)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Pass a request on, or refuse it."""
+        for name, value in scope.get("headers", ()):
+            if name == b"origin" or (name == b"host" and not self.is_own(value.decode("latin-1"))):
+                await self.refuse(f"{name.decode()} {value.decode('latin-1')}", send)
+                return
+        await self.app(scope, receive, send)
+
+    def is_own(self, host: str) -> bool:
+        """Whether the emulator is known by what a Host header says, whatever the port."""
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        # Only a name can be resolved to another machine than before.
+        return name.lower() in self.names or (self.is_everywhere and is_address(name))
+
+    async def refuse(self, what: str, send: Any) -> None:
+        """Answer as BigQuery does where something is not allowed."""
+        message = f"Access Denied: the emulator answers no web page and goes by no other name than its own: {what}"
+        errors = [{"message": message, "domain": "global", "reason": "accessDenied"}]
+        error = {"code": 403, "message": message, "errors": errors, "status": "PERMISSION_DENIED"}
+        body = json.dumps({"error": error}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class LastRead:
@@ -233,6 +284,7 @@ def main() -> None:
     """Serve REST and gRPC until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--name", action="append", default=[], help="another name that clients call this host by")
     parser.add_argument("--port", type=int, default=9050)
     parser.add_argument("--grpc-port", type=int, default=9060)
     parser.add_argument("--project", required=True)
@@ -276,7 +328,8 @@ def main() -> None:
         target=keep_house, args=(arguments.result_seconds, served), name="housekeeping", daemon=True
     ).start()
     grpc_server, _ = server.start(arguments.host, arguments.grpc_port)
-    uvicorn.run(served, host=arguments.host, port=arguments.port, access_log=False)
+    application = ForPrograms(served, [arguments.host, *arguments.name])
+    uvicorn.run(application, host=arguments.host, port=arguments.port, access_log=False)
     grpc_server.stop(None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import subprocess
@@ -9,6 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from stack.emulator_app import ForPrograms
 from stack.settings import ROOT
 
 WHOLE = {
@@ -174,3 +178,37 @@ def test_no_row_is_lost_when_the_emulator_is_killed_while_it_forgets(tmp_path: P
             process.kill()
             written = max([newest, *(int(line) for line in process.stdout if line.endswith("\n"))])
     assert written > 10
+
+
+@pytest.mark.parametrize(
+    ("host", "bound_to", "expected"),
+    [
+        ("127.0.0.1:9050", "127.0.0.1", True),
+        ("LOCALHOST", "127.0.0.1", True),
+        ("[::1]:9050", "127.0.0.1", True),
+        ("bigquery:9050", "127.0.0.1", True),
+        ("192.168.1.5:9050", "192.168.1.5", True),
+        ("192.168.1.5:9050", "0.0.0.0", True),
+        ("[fe80::1]:9050", "::", True),
+        ("192.168.1.5:9050", "127.0.0.1", False),
+        ("evil.example:9050", "127.0.0.1", False),
+        ("evil.example:9050", "0.0.0.0", False),
+        ("127.0.0.1.evil.example", "0.0.0.0", False),
+        ("bigquery.evil.example", "::", False),
+        ("", "127.0.0.1", False),
+    ],
+)
+def test_a_request_is_passed_on_where_it_calls_the_emulator_by_its_name(
+    host: str, bound_to: str, expected: bool
+) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send({"status": 200})
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", host.encode("latin-1"))]}
+    asyncio.run(ForPrograms(app, [bound_to, "bigquery"])(scope, None, send))
+    assert sent[0]["status"] == (200 if expected else 403)

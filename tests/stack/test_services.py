@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+import requests
 from google.api_core.exceptions import NotFound
 
 from stack import bigquery, processes
@@ -107,6 +108,25 @@ def test_the_emulator_tells_a_ctas_its_destination_as_bigquery_does(emulator: Se
     job = bigquery.client(emulator).query("create or replace table ops.probe as select 1 as one")
     job.result()
     assert (job.destination.dataset_id, job.destination.table_id) == ("ops", "probe")
+
+
+def test_a_web_page_cannot_ask_the_emulator(emulator: Settings) -> None:
+    """A form, which a browser posts without asking; and a page whose name was resolved to this machine later."""
+    query = {"configuration": {"query": {"query": "create table ops.planted as select 1 as one"}}}
+    parts = [
+        f"--x\r\nContent-Type: {kind}\r\n\r\n{part}\r\n"
+        for kind, part in (("application/json", json.dumps(query)), ("text/plain", ""))
+    ]
+    url = f"{emulator.bigquery_endpoint}/upload/bigquery/v2/projects/{emulator.bigquery_project}/jobs?uploadType=multipart"
+    body = ("".join(parts) + "--x--\r\n").encode()
+    as_form = {"Content-Type": 'multipart/form-data; boundary="x"'}
+    for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example:9050"}):
+        answer = requests.post(url, body, headers=as_form | headers, timeout=60)
+        assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (403, "accessDenied")
+    assert "planted" not in {table.table_id for table in bigquery.client(emulator).list_tables("ops")}
+    # As a client of BigQuery asks.
+    assert requests.post(url, body, headers=as_form, timeout=60).status_code == 200
+    bigquery.client(emulator).delete_table("ops.planted", not_found_ok=True)
 
 
 def test_the_emulator_keeps_neither_results_nor_old_versions_for_ever(
