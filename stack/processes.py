@@ -129,14 +129,14 @@ class Process:
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def stop(self) -> bool:
-        """Stop the process, everything in its session and, as long as it lives itself, all that it started. Returns whether anything was running."""
+        """Stop the process, everything in its session and all that those have started. Returns whether anything was running."""
         leader = self.running()
-        members = {*_session(self.pid_file), *(_descendants(leader) if leader else ())}
+        members = _family(self.pid_file, leader)
         if leader:
             _signal(leader, self.stop_signal)
             psutil.wait_procs([leader], timeout=self.stop_seconds)
         # What the leader started and did not take along: Airflow's scheduler leaves its children behind, and the tasks' programs have sessions of their own.
-        left = {*_session(self.pid_file), *members}
+        left = members | _family(self.pid_file, leader)
         end([process for process in left if process.is_running() and not is_zombie(process)])
         # As long as the leader is a zombie, Postgres takes it for the server that holds the data, and does not start.
         if recorded := _recorded(self.pid_file):
@@ -222,9 +222,15 @@ def _session(pid_file: Path) -> list[psutil.Process]:
     return members
 
 
-def _descendants(leader: psutil.Process) -> list[psutil.Process]:
+def _family(pid_file: Path, leader: psutil.Process | None) -> set[psutil.Process]:
+    """The session's processes, the leader, and what any of them has started: of a leader that was killed, the others are the parents of the tasks' programs."""
+    members = {*_session(pid_file), *([leader] if leader else ())}
+    return members.union(*map(_descendants, members))
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
     try:
-        return list(leader.children(recursive=True))
+        return list(process.children(recursive=True))
     except psutil.NoSuchProcess:
         return []
 

@@ -296,6 +296,14 @@ def test_stop_takes_along_what_a_killed_leader_left_behind(tmp_path: Path) -> No
     process = Process(
         "parent", ["sh", "-c", "sleep 300 & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
     )
+@pytest.mark.parametrize(
+    "script",
+    ["sleep 300 & echo $! > child; wait", "(setsid sleep 300 & echo $! > child; wait) & wait"],
+    ids=["its session's", "in a session of its own"],
+)
+def test_stop_takes_along_what_a_killed_leader_left_behind(tmp_path: Path, script: str) -> None:
+    """A task's program goes on to write, beside the next try, when what started it is all that is stopped."""
+    process = Process("parent", ["sh", "-c", script], tmp_path, dict(os.environ), cwd=tmp_path)
     process.start(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", timeout=60)
     child, leader = int((tmp_path / "child").read_text()), process.running()
     assert leader is not None
