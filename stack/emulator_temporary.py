@@ -64,17 +64,21 @@ def check_empty(project_id: str, dataset_id: str) -> None:
 def create(project_id: str, dataset_id: str, body: Table, translate: Any) -> Table:
     """Make a table, as `tables.create`."""
     table_id = body.tableReference and body.tableReference.tableId
+    if not table_id:
+        return _create(project_id, dataset_id, body, translate)
     path = (project_id, dataset_id, table_id)
-    # One that is there already must keep its place; the error is the emulator's.
-    if not (table_id and body.expirationTime and tables.fields(body)) or tables.exists(*path):
-        return _create(project_id, dataset_id, body, translate)
-    with _lock:
-        _known.add(path)
-    try:
-        return _create(project_id, dataset_id, body, translate)
-    except BaseException:
-        forget(*path)
-        raise
+    # Who makes the same at once, as a client that asks again does, finds it made.
+    with database.writing(*path):
+        # One that is there already must keep its place; the error is the emulator's.
+        if not (body.expirationTime and tables.fields(body)) or tables.exists(*path):
+            return _create(project_id, dataset_id, body, translate)
+        with _lock:
+            _known.add(path)
+        try:
+            return _create(project_id, dataset_id, body, translate)
+        except BaseException:
+            forget(*path)
+            raise
 
 
 def load(cur: Any, config: Any, upload: str | None) -> Any:
@@ -97,8 +101,12 @@ def _move(path: Reference) -> None:
     target = database.quote(*_physical(*path))
     columns = ", ".join(types.column(field) for field in tables.fields(tables.load(*path)))
     with database.writing(*path):
-        database.execute(f"CREATE TABLE {target} ({columns})")
-        database.execute(f"INSERT INTO {target} SELECT * FROM {database.quote(*_place(path))}")
+        # One transaction writes to one database: until the second has forgotten the table, it is that one's, and what the lake has of it is replaced.
+        with database.cursor() as cur:
+            cur.execute("BEGIN")
+            cur.execute(f"CREATE OR REPLACE TABLE {target} ({columns})")
+            cur.execute(f"INSERT INTO {target} SELECT * FROM {database.quote(*_place(path))}")
+            cur.execute("COMMIT")
         forget(*path)
 
 
@@ -147,6 +155,9 @@ def replace() -> None:
         if metadata.load(Table, *path) is None:
             # The process was killed while it deleted the table.
             forget(*path)
+        else:
+            # Or while it moved the table: deleted here, it would be seen there.
+            database.execute(f"DROP TABLE IF EXISTS {database.quote(*_physical(*path))}")
 
 
 def _place(path: Reference) -> Reference:

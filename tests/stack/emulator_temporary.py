@@ -4,6 +4,7 @@ With a second argument: what a process finds that was started on the same folder
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -111,7 +112,7 @@ STEPS = {
     "list what is renamed": listed,
     "load by the new name": lambda d: [load("other", d, 0, 3), rows("other", d), rows("small", d)],
     "drop": lambda d: [ask(f"drop table `p.{d}.other`"), listed(d)],
-    "expire": lambda d: [make("short", d, 300), time.sleep(0.4), listed(d), rows("short", d)],
+    "expire": lambda d: [make("short", d, 2000), time.sleep(2.2), listed(d), rows("short", d)],
     "make what had expired": lambda d: [make("short", d), load("short", d, 0, 2), rows("short", d)],
     "of a view": lambda d: [
         make("seen", d),
@@ -141,6 +142,24 @@ def outcome(step, dataset):
         return f"{error.reason}: {error}".replace(f"p:{dataset}.small.id", "small.id").replace(dataset, "DATASET")
 
 
+def at_once(name, dataset):
+    """What three makers at once of one table are told, and what becomes of it."""
+    make_one, told = emulator_temporary._create, []
+
+    def make_slowly(*arguments):
+        time.sleep(0.2)
+        return make_one(*arguments)
+
+    emulator_temporary._create = make_slowly
+    makers = [threading.Thread(target=lambda: told.append(outcome(lambda d: make(name, d), dataset))) for _ in range(3)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    emulator_temporary._create = make_one
+    return [told.count(None), outcome(lambda d: [load(name, d, 0, 4), rows(name, d)], dataset)]
+
+
 def own_tables():
     return sorted(
         name for (name,) in database.fetch("SELECT table_name FROM duckdb_tables() WHERE schema_name = '_temporary'")
@@ -151,7 +170,7 @@ emulator_records.replace()
 if len(sys.argv) > 2:
     # As after a kill between a table's record and the table.
     database.execute('CREATE TABLE emulator._temporary."p:later.half deleted" (id BIGINT)')
-    assert own_tables() == ["p:later.half deleted", "p:later.left"]
+    assert own_tables() == ["p:later.half deleted", "p:later.left", "p:later.moved once", "p:later.moving"]
     emulator_temporary.replace()
     print(
         json.dumps(
@@ -159,6 +178,10 @@ if len(sys.argv) > 2:
                 "read": rows("left", "later"),
                 "own": own_tables(),
                 "deleted": [tables.delete("p", "later", "left"), own_tables()],
+                "deleted while it was moved": [tables.delete("p", "later", "moved once"), listed("later")],
+                "moved anew": outcome(
+                    lambda d: [load("moving", d, 3, 400_000), rows("moving", d), own_tables()], "later"
+                ),
             }
         )
     )
@@ -173,4 +196,12 @@ for name, step in STEPS.items():
 make("left", "later")
 load("left", "later", 0, 7)
 assert metadata.load(Table, "p", "later", "left")
-print(json.dumps({"expected": expected, "found": found, "own": own}))
+print(json.dumps({"expected": expected, "found": found, "own": own, "at once": at_once("raced", "later")}), flush=True)
+tables.delete("p", "later", "raced")
+# Killed when the lake has a table already and the other place has it still.
+emulator_temporary.forget = lambda *_: None
+for name in ("moved once", "moving"):
+    make(name, "later")
+    load(name, "later", 0, 3)
+    emulator_temporary._move(("p", "later", name))
+os._exit(0)

@@ -122,11 +122,16 @@ def test_a_table_that_expires_is_as_one_of_the_emulators_own_and_moves_when_it_g
     assert own["load what is too large"] == own["two loads"] == []
     assert own["rename"] == ["p:two.other"]
     assert own["drop"] == own["delete the dataset"] == own["make the dataset anew"] == []
+    # One of them made it.
+    assert answers["at once"] == [1, ["4", [[4, 4, 0, 3]]]]
     # Another process.
+    moving = ["p:later.moved once", "p:later.moving"]
     assert answers_of("emulator_temporary.py", tmp_path, "later") == {
         "read": [[7, 7, 0, 6]],
-        "own": ["p:later.left"],
-        "deleted": [None, []],
+        "own": ["p:later.left", *moving],
+        "deleted": [None, moving],
+        "deleted while it was moved": [None, ["moving"]],
+        "moved anew": ["399997", [[400_000, 400_000, 0, 399_999]], []],
     }
 
 
