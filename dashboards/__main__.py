@@ -24,6 +24,8 @@ from stack.processes import StackError, require_free_port
 from stack.settings import Settings
 
 LOOK_SECONDS = 10
+# What keeps from building and says so itself.
+EXPECTED = (StackError, OSError, GoogleAPIError, GoogleAuthError, NoConnection)
 # What is shown as long as there is nothing to show.
 EMPTY = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="10">
 <title>Marketplace</title><h1>No marts to show yet</h1><p>They appear here after the first run of the pipeline.</p></html>
@@ -85,8 +87,10 @@ def follow(current: Settings, site: Path) -> None:
                 build.build(current, site)
                 built = newest
             said = ""
-        except (StackError, OSError, GoogleAPIError, GoogleAuthError, NoConnection) as error:
-            problem = " ".join(str(error).split())[:400]
+        except Exception as error:
+            # What nobody has thought of must not leave readers with an old page for ever.
+            text = str(error) if isinstance(error, EXPECTED) else repr(error)
+            problem = " ".join(text.split())[:400]
             if problem != said:
                 print(f"not built: {problem}", file=sys.stderr, flush=True)
             said = problem

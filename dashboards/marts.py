@@ -81,12 +81,21 @@ def cents(amount: Decimal | None) -> int | None:
 
 def sales(bq: Client) -> Row:
     """GMV by region and top-level category, by day for the last year and by month for all time; categories by period."""
+    # An order counts without items, too, of which no sale tells.
     edges = bigquery.query(
-        bq, "select min(order_date) as first_day, max(order_date) as last_day from marts.fct_daily_sales"
-    )
-    first, last = edges[0]["first_day"], edges[0]["last_day"]
-    if last is None:
+        bq,
+        """
+        with days as (
+            select order_date, true as is_sale from marts.fct_daily_sales
+            union all
+            select order_date, false as is_sale from marts.fct_orders where is_gmv and order_date is not null
+        )
+        select min(order_date) as first_day, max(order_date) as last_day, countif(is_sale) as sales from days
+        """,
+    )[0]
+    if not edges["sales"]:
         return {"last_day": None}
+    first, last = edges["first_day"], edges["last_day"]
     since = max(last - datetime.timedelta(days=DAILY_DAYS - 1), first)
     days = [since + datetime.timedelta(days=n) for n in range((last - since).days + 1)]
     months = _months(first, last)
@@ -492,19 +501,20 @@ def _tests(settings: Settings) -> list[Row]:
 
 
 def _runs(bq: Client) -> list[Row]:
-    """The newest runs, newest first, each with its steps; none without a ledger."""
+    """The pipeline's newest runs, newest first, each with its steps; none without a ledger."""
     try:
         steps = bigquery.query(
             bq,
             f"""
             with newest as (
                 select run_id, max(recorded_at) as ended_at from {ledger.TABLE} group by run_id
+                having countif(step = @first_step) > 0
                 order by ended_at desc limit @most
             )
             select run_id, step, engine, `rows`, seconds, status, reason, recorded_at
             from {ledger.TABLE} inner join newest using (run_id) order by ended_at desc, recorded_at
             """,
-            {"most": MAX_RUNS},
+            {"most": MAX_RUNS, "first_step": ledger.FIRST_STEP},
         )
     except NotFound:
         return []
@@ -520,13 +530,5 @@ def _runs(bq: Client) -> list[Row]:
         started = first["recorded_at"] - datetime.timedelta(seconds=first["seconds"])
         run |= {"run_id": run_id, "started_at": started, "ended_at": last["recorded_at"]}
         run |= {"engine": decision and decision["engine"], "pending_rows": decision and decision["rows"]}
-        run |= {"why": decision and decision["reason"], "status": _status(run["steps"])}
+        run |= {"why": decision and decision["reason"], "status": ledger.outcome(run["steps"])}
     return list(runs.values())
-
-
-def _status(steps: list[Row]) -> str:
-    """Published when the last gate was passed; failed when the last word on a step is no success; else unfinished."""
-    last = {step["step"]: step["status"] for step in steps}
-    if any(status != "success" for status in last.values()):
-        return "failed"
-    return "published" if "publish" in last else "unfinished"

@@ -9,7 +9,9 @@ import argparse
 import datetime
 import json
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery as bigquery_api
@@ -18,6 +20,8 @@ from stack import bigquery, settings
 from stack.settings import Settings
 
 TABLE = "ops.run_ledger"
+# What a run of the pipeline begins with, and one of another DAG does not.
+FIRST_STEP = "sync.find_connection"
 DECISION_STEP = "decide_engine"
 # The heavy step by its engine: as chosen, or after the other one failed.
 HEAVY_STEPS = {f"{kind}_{engine}": engine for kind in ("heavy", "fall_back") for engine in ("dbt", "spark")}
@@ -73,6 +77,23 @@ def of_run(current: Settings, run_id: str) -> list[dict[str, object]]:
         f"select * from {TABLE} where run_id = @run_id order by recorded_at",
         {"run_id": run_id},
     )
+
+
+def red(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The steps that stopped a run of these entries, oldest first: whose last try failed. Where the chosen engine broke, the other one's turn tells."""
+    latest = {entry["step"]: entry["status"] for entry in entries}
+    return [
+        step
+        for step, status in latest.items()
+        if status == "failed" or (status != "success" and step.startswith("fall_back"))
+    ]
+
+
+def outcome(entries: Sequence[Mapping[str, Any]]) -> str:
+    """How a run of these entries, oldest first, ended: "failed", "published", or "unfinished" as yet."""
+    if red(entries):
+        return "failed"
+    return "published" if any(entry["step"] == "publish" for entry in entries) else "unfinished"
 
 
 def heavy_runs(current: Settings) -> list[dict[str, object]]:

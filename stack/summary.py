@@ -12,8 +12,6 @@ from stack import airflow, bigquery, dbt, ledger
 from stack.settings import DATASETS, Settings
 
 CONSOLE = "https://console.cloud.google.com/bigquery"
-# What a run of the pipeline begins with, and one of another DAG does not.
-FIRST_STEP = "sync.find_connection"
 # What the pipeline finds of each planted trap: the trap's name in the generator's ledger, and the keys of its rows as one column of text.
 FOUND = {
     "replayed_payments": "select p.payment_id from staging.stg_marketplace__payments as p "
@@ -171,15 +169,15 @@ def last_run(settings: Settings) -> list[str]:
     """The pipeline's newest run in the ledger: its outcome, each step's latest try, engine and reason; one line when there is none."""
     entries = _asked(
         settings,
-        f"select * from {ledger.TABLE} where run_id = (select run_id from {ledger.TABLE} where step = '{FIRST_STEP}' "
+        f"select * from {ledger.TABLE} where run_id = (select run_id from {ledger.TABLE} where step = '{ledger.FIRST_STEP}' "
         "order by recorded_at desc limit 1) order by recorded_at",
     )
     if not entries:
         return ["no run yet: `make demo`"]
     latest = {entry["step"]: entry for entry in entries}
-    red = [step for step, entry in latest.items() if entry["status"] == "failed"]
-    outcome = f"red: {', '.join(red)}" if red else "published" if "publish" in latest else "not over"
-    lines = [f"last run {entries[0]['run_id']} ({airflow.DAG_ID}): {outcome}"]
+    outcome = {"failed": f"red: {', '.join(ledger.red(entries))}", "unfinished": "not over"}
+    ended = ledger.outcome(entries)
+    lines = [f"last run {entries[0]['run_id']} ({airflow.DAG_ID}): {outcome.get(ended, ended)}"]
     for step, entry in latest.items():
         rows = "" if entry["rows"] is None else f"{entry['rows']:,} rows"
         reason = " ".join(str(entry["reason"]).split())

@@ -188,12 +188,12 @@ def test_a_page_that_is_not_built_yet_says_so_and_nothing_else_is_there(tmp_path
 def test_following_builds_once_a_run_and_says_once_what_keeps_it_from_building(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its looks: nothing published; a run that cannot be shown, twice, then shown; the same run; the next one, but the warehouse is gone; it is back."""
+    """Its looks: nothing published; a run that cannot be shown, for two reasons of which nobody thought of one, then shown; the same run; the next one, but the warehouse is gone; it is back."""
     looks = iter(["", "run 1", "run 1", "run 1", "run 1", "run 2", "run 2"])
-    outcomes = iter([StackError("no marts"), StackError("no marts"), None, OSError("gone"), None])
+    outcomes = iter([StackError("no marts"), KeyError("a day"), None, OSError("gone"), None])
     built = []
 
-    class Ended(Exception):
+    class Ended(BaseException):
         pass
 
     def look(_: Settings) -> str:
@@ -214,7 +214,7 @@ def test_following_builds_once_a_run_and_says_once_what_keeps_it_from_building(
     with pytest.raises(Ended):
         serving_module.follow(stack_settings.load(), tmp_path)
     assert len(built) == 2
-    assert capsys.readouterr().err == "not built: no marts\nnot built: gone\n"
+    assert capsys.readouterr().err == "not built: no marts\nnot built: KeyError('a day')\nnot built: gone\n"
 
 
 def test_a_taken_port_is_said_before_anything_is_asked(tmp_path: Path) -> None:

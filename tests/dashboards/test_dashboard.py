@@ -58,6 +58,7 @@ def data(empty_warehouse: Settings) -> dict[str, Any]:
     with mock.patch.dict(os.environ):
         assert dbt.run(empty_warehouse, "models") == 0
     for step, engine, rows, reason in (
+        (ledger.FIRST_STEP, None, None, ""),
         ("staging", None, 10, ""),
         ("decide_engine", "dbt", 42, f"dbt: {HOSTILE}"),
         ("publish", "dbt", 7, "all there"),
@@ -250,7 +251,7 @@ def test_quality_equals_quarantine_and_ledger(data: dict[str, Any], query: Query
     (run,) = quality["runs"]
     assert (run["run_id"], run["engine"], run["pending_rows"], run["status"]) == ("manual__1", "dbt", 42, "published")
     assert run["why"] == f"dbt: {HOSTILE}"
-    assert [step["step"] for step in run["steps"]] == ["staging", "decide_engine", "publish"]
+    assert [step["step"] for step in run["steps"]] == [ledger.FIRST_STEP, "staging", "decide_engine", "publish"]
 
 
 def test_no_file_holds_markup_from_a_name(sites: dict[str, Path]) -> None:

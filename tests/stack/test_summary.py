@@ -44,6 +44,11 @@ def entry(step: str, status: str, reason: str = "") -> dict:
         ([entry("sync.wait", "success")], "not over"),
         ([entry("sync.wait", "failed", "a\nb"), entry("fall_back", "failed")], "red: sync.wait, fall_back"),
         ([entry("heavy_spark", "engine failed"), entry("publish", "success")], "published"),
+        ([entry("heavy_spark", "engine failed")], "not over"),
+        (
+            [entry("heavy_spark", "engine failed"), entry("fall_back_dbt", "engine failed")],
+            "red: fall_back_dbt",
+        ),
     ],
 )
 def test_the_last_run_says_how_it_ended(

@@ -5,7 +5,7 @@ import { NOTHING, day, int, seconds, time, title, words } from "./format.js";
 import { bar, table } from "./table.js";
 
 const sum = (rows, key) => rows.reduce((total, row) => total + row[key], 0);
-const verdict = (status) => h("span", { class: status === "failed" ? "bad" : status === "published" || status === "success" ? "good" : "quiet" }, `${status === "failed" ? "✕" : status === "unfinished" ? "…" : "✓"} ${status}`);
+const verdict = (status) => h("span", { class: status.endsWith("failed") ? "bad" : status === "published" || status === "success" ? "good" : "quiet" }, `${status.endsWith("failed") ? "✕" : status === "unfinished" ? "…" : "✓"} ${status}`);
 
 export function render(data, define) {
   const landed = data.freshness.map((row) => row.landed_at).filter(Boolean).sort();

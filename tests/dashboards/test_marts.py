@@ -1,0 +1,64 @@
+"""What the views say of marts that few runs make."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from dashboards import marts
+from stack import bigquery, ledger
+from stack.settings import Settings
+
+# Region and category of one sale, the two days before an order without items.
+TABLES = {
+    "dim_products": "select 1 as product_id, 3 as category_id, 'Bikes > Old' as category_path, 'Bikes' as root_category",
+    "fct_daily_sales": "select date '2026-03-01' as order_date, 'Europe' as region, 3 as category_id, 'Old' as category_name, "
+    "numeric '5.25' as gmv_usd, numeric '5.25' as net_gmv_usd, 1 as order_count, 1 as units",
+    "fct_order_items": "select 'a' as order_id, 3 as category_id, 'Europe' as region, true as is_gmv, date '2026-03-01' as order_date",
+    "fct_orders": "select 'a' as order_id, 'Europe' as region, true as is_gmv, date '2026-03-01' as order_date, numeric '5.25' as gmv_usd "
+    "union all select 'b', 'Europe', true, date '2026-03-03', numeric '0' "
+    "union all select 'c', 'Europe', false, date '2026-03-09', numeric '0' "
+    "union all select 'd', 'Europe', true, null, numeric '0'",
+}
+
+
+def test_an_order_without_items_after_the_last_sale_has_its_day(empty_warehouse: Settings) -> None:
+    bq = bigquery.client(empty_warehouse)
+    for name, rows in TABLES.items():
+        bigquery.query(bq, f"create or replace table marts.{name} as {rows}")
+    sales = marts.sales(bq)
+    assert (sales["first_day"], sales["last_day"]) == (datetime.date(2026, 3, 1), datetime.date(2026, 3, 3))
+    assert sales["daily"]["orders"] == [{"region": "Europe", "orders": [1, 0, 1], "valued": [1, 0, 1]}]
+    [merchandise] = sales["daily"]["merchandise"]
+    assert merchandise["gmv"] == [525, 0, 0]
+    bigquery.query(bq, "delete from marts.fct_daily_sales where true")
+    assert marts.sales(bq) == {"last_day": None}
+
+
+def test_the_runs_are_the_pipelines_and_end_as_make_status_says(
+    empty_warehouse: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marts, "MAX_RUNS", 3)
+    for run_id, steps in {
+        "too old": {ledger.FIRST_STEP: "success"},
+        "fell back": {
+            ledger.FIRST_STEP: "success",
+            "heavy_spark": "engine failed",
+            "fall_back_dbt": "success",
+            "publish": "success",
+        },
+        "of the page": {"build": "success"},
+        "red": {ledger.FIRST_STEP: "success", "raw_gate": "failed"},
+        "compacts": {"compact_lake": "success"},
+        "runs": {ledger.FIRST_STEP: "success"},
+        "of the page, too": {"build": "success"},
+    }.items():
+        for step, status in steps.items():
+            ledger.record(empty_warehouse, ledger.Entry(run_id, step, None, None, 1.0, status, ""))
+    found = marts._runs(bigquery.client(empty_warehouse))
+    assert [(run["run_id"], run["status"]) for run in found] == [
+        ("runs", "unfinished"),
+        ("red", "failed"),
+        ("fell back", "published"),
+    ]
