@@ -440,27 +440,86 @@ def test_a_second_run_without_change_changes_nothing(emulator: Settings) -> None
     assert differences(before, content(emulator, LAYERS, with_landing=True)) == {}
 
 
+# {test of the heavy gate: (table, updates that make one row wrong each)}. What no key, no flag and no sum of rows shows.
+TAMPERINGS = {
+    "dollars_of_int_orders_usd": (
+        "int_orders_usd",
+        "total_amount_usd = total_amount_usd * 2 where order_id = 'weekend'",
+        "subtotal_amount_usd = null where order_id = 'mismatch'",
+        "shipping_amount_usd = 0 where order_id = 'pending'",
+        "currency = 'EUR' where order_id = 'undone'",
+        "order_date = '2026-10-24', fx_rate_date = '2026-10-23' where order_id = 'yen'",
+    ),
+    "dollars_of_int_order_items_usd": (
+        "int_order_items_usd",
+        "unit_price_usd = unit_price_usd * 2 where order_item_id = 'i-weekend'",
+        "total_price_usd = total_price_usd * 2 where order_item_id = 'i-weekend-2'",
+        "order_id = 'pending' where order_item_id = 'i-cancelled'",
+        "fx_rate_usd = 0.0076 where order_item_id = 'i-yen'",
+    ),
+    "every_payment_is_counted_once_int_payments_deduplicated_": (
+        "int_payments_deduplicated",
+        "order_id = 'yen' where event_key = 'evt-1'",
+        "currency = 'GBP' where event_key = 'evt-2'",
+        "amount = 8.5001 where event_key = 'evt-8'",
+        "event_id = null where event_key = 'evt-9'",
+        "platform_fee = 1 where event_key = 'payment:half-1'",
+        "seller_payout = 1 where event_key = 'payment:half-2'",
+        "created_at = timestamp '2026-10-25 09:00:00+00' where event_key = 'payment:p-failed'",
+        "processed_at = timestamp '2026-10-25 09:00:00+00' where event_key = 'payment:p-known'",
+        "payment_provider = 'paypal' where event_key = 'payment:p-minus'",
+        "payment_id = 'p-open-2' where event_key = 'payment:p-open'",
+        "duplicate_count = 1 where event_key = 'payment:p-peso'",
+        "first_seen_at = timestamp '2026-10-25 09:00:00+00' where event_key = 'payment:p-september'",
+        # In the state of its first row.
+        "status = 'pending' where event_key = 'payment:p-undone'",
+        "last_seen_at = timestamp '2026-10-25 09:00:00+00' where event_key = 'payment:p-unknown'",
+    ),
+    "dollars_of_int_payments_usd": (
+        "int_payments_usd",
+        "amount_usd = amount_usd * 2 where event_key = 'evt-1'",
+        "order_id = 'weekend' where event_key = 'evt-2'",
+        "platform_fee_usd = 1 where event_key = 'evt-8'",
+        "seller_payout_usd = null where event_key = 'payment:p-undone'",
+        "payment_date = '2026-10-25' where event_key = 'payment:p-failed'",
+    ),
+    "periods_follow_from_the_history_int_seller_tier_scd2_": (
+        "int_seller_tier_scd2",
+        "tier = 'platinum' where seller_id = 'sam' and tier = 'silver'",
+        "valid_to = null where seller_id = 'gone'",
+        "change_reason = 'rating' where seller_id = 'sam' and tier = 'gold'",
+    ),
+}
+
+
 @pytest.mark.usefixtures("first_run")
-@pytest.mark.parametrize(
-    ("of_the_first_row", "of_the_last_row"),
-    [
-        ("status = 'pending'", "status = 'completed'"),
-        ("amount = 0", "amount = 27.99"),
-        ("last_seen_at = first_seen_at", "last_seen_at = timestamp '2026-10-24 10:00:40+00'"),
-    ],
-)
-def test_the_gate_notices_an_event_in_the_state_of_its_first_row(
-    emulator: Settings, warehouse: Warehouse, of_the_first_row: str, of_the_last_row: str
+@pytest.mark.parametrize("gate", TAMPERINGS)
+def test_the_gate_notices_every_row_that_is_not_what_raw_says(
+    emulator: Settings, warehouse: Warehouse, gate: str
 ) -> None:
-    event = "intermediate.int_payments_deduplicated set {} where event_key = 'evt-1'"
-    gate = ["every_payment_is_counted_once_int_payments_deduplicated_"]
+    name, *updates = TAMPERINGS[gate]
+    table = f"intermediate.{name}"
+    before = content(emulator, ("intermediate",), with_landing=True)
+    warehouse(f"create table ops.kept as select * from {table}")
     with mock.patch.dict(os.environ):
-        warehouse(f"update {event.format(of_the_first_row)}")
         try:
-            assert dbt.run(emulator, "heavy-gate", select=gate) != 0
+            for update in updates:
+                warehouse(f"update {table} set {update}")
+            assert dbt.run(emulator, "heavy-gate", select=[gate]) != 0
+            assert failing_rows(emulator) == {gate: len(updates)}
         finally:
-            warehouse(f"update {event.format(of_the_last_row)}")
-        assert dbt.run(emulator, "heavy-gate", select=gate) == 0
+            # Not the table of the copy: it would have no key.
+            warehouse(f"delete from {table} where true")
+            warehouse(f"insert into {table} select * from ops.kept")
+            warehouse("drop table ops.kept")
+        assert differences(before, content(emulator, ("intermediate",), with_landing=True)) == {}
+        assert dbt.run(emulator, "heavy-gate", select=[gate]) == 0
+
+
+def failing_rows(settings: Settings) -> dict[str, int]:
+    """Of dbt's last call, {test: rows that it returned}."""
+    results = json.loads((dbt.results_path(settings, "heavy-gate").parent / "target" / "run_results.json").read_text())
+    return {result["unique_id"].split(".")[2]: result["failures"] for result in results["results"]}
 
 
 @pytest.mark.usefixtures("first_run")
