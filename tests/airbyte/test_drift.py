@@ -380,6 +380,8 @@ def test_what_changes_the_values_of_rows_without_writing_one_is_read(drifting: D
     assert [row["loud"] for row in drifting.rows("buyers")] == ["Ada!", "Bo!"]
     status, log = drifting.sync()
     assert "buyers: 0 records read" in log
+
+
 def table(name: str) -> dict[str, Any]:
     """A table as its source tells it."""
     properties = {"id": {"type": "integer"}}

@@ -292,10 +292,6 @@ def test_a_clock_that_is_set_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         process.stop()
 
 
-def test_stop_takes_along_what_a_killed_leader_left_behind(tmp_path: Path) -> None:
-    process = Process(
-        "parent", ["sh", "-c", "sleep 300 & echo $! > child; wait"], tmp_path, dict(os.environ), cwd=tmp_path
-    )
 @pytest.mark.parametrize(
     "script",
     ["sleep 300 & echo $! > child; wait", "(setsid sleep 300 & echo $! > child; wait) & wait"],
