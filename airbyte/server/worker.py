@@ -103,7 +103,12 @@ class Job:
         try:
             followed = drift.follow(connection, discovered)
         except drift.SchemaChanged:
-            self._store.update(CONNECTION, connection["id"], {"status": "inactive"})
+            # Unless somebody has accepted the source as it is meanwhile.
+            self._store.revise(
+                CONNECTION,
+                connection["id"],
+                lambda now: {"status": "inactive"} if now["catalog"] == connection["catalog"] else {},
+            )
             raise
         for warning in followed.warnings:
             self._log(f"warning: {warning}")

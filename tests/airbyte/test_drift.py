@@ -392,6 +392,41 @@ def stream(name: str) -> dict[str, Any]:
     return {"name": name, "syncMode": "incremental_deduped_history", "primaryKey": [["id"]]}
 
 
+def synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, known: str, found: str, meanwhile: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(job, connection) after a sync of stream a, while which the connection was changed: of a source that had the tables `known` and has those `found`."""
+    store = Store(tmp_path)
+    (tmp_path / "jobs").mkdir()
+    place = {"host": "h", "port": 1, "database": "d", "project_id": "p", "dataset_id": "d"}
+    source = store.create(SOURCE, {"sourceType": "postgres", "configuration": place})
+    destination = store.create(DESTINATION, {"destinationType": "bigquery", "configuration": place})
+    ends = {"sourceId": source, "destinationId": destination, "nonBreakingSchemaUpdatesBehavior": behaviour}
+    before = {
+        "name": "c",
+        "status": "active",
+        "streams": [stream("a")],
+        "catalog": drift.shape_of([table(name) for name in known]),
+    }
+    connection = store.create(CONNECTION, ends | before)
+
+    def discover(*_: object) -> list[dict[str, Any]]:
+        changes = dict(meanwhile)
+        if "catalog" in changes:
+            changes["catalog"] = drift.shape_of([table(name) for name in changes["catalog"]])
+        store.update(CONNECTION, connection, changes)
+        return [table(name) for name in found]
+
+    monkeypatch.setattr(worker.programs, "discover", discover)
+    monkeypatch.setattr(worker.Job, "_pipe", lambda *_: None)
+    job = store.create_job(connection, SYNC)
+    worker.Job(store, job, tmp_path / "jobs").run()
+    done, now = store.job(job), store.get(CONNECTION, connection)
+    assert done
+    assert now
+    return done, now
+
+
 @pytest.mark.parametrize(
     ("behaviour", "known", "found", "meanwhile", "streams", "catalog"),
     [
@@ -422,30 +457,21 @@ def test_a_change_of_the_connection_while_its_sync_looks_at_the_source_is_kept(
     streams: str,
     catalog: str,
 ) -> None:
-    store = Store(tmp_path)
-    (tmp_path / "jobs").mkdir()
-    place = {"host": "h", "port": 1, "database": "d", "project_id": "p", "dataset_id": "d"}
-    source = store.create(SOURCE, {"sourceType": "postgres", "configuration": place})
-    destination = store.create(DESTINATION, {"destinationType": "bigquery", "configuration": place})
-    ends = {"sourceId": source, "destinationId": destination, "nonBreakingSchemaUpdatesBehavior": behaviour}
-    before = {"name": "c", "streams": [stream("a")], "catalog": drift.shape_of([table(name) for name in known])}
-    connection = store.create(CONNECTION, ends | before)
-
-    def discover(*_: object) -> list[dict[str, Any]]:
-        changes = dict(meanwhile)
-        if "catalog" in changes:
-            changes["catalog"] = drift.shape_of([table(name) for name in changes["catalog"]])
-        store.update(CONNECTION, connection, changes)
-        return [table(name) for name in found]
-
-    monkeypatch.setattr(worker.programs, "discover", discover)
-    monkeypatch.setattr(worker.Job, "_pipe", lambda *_: None)
-    job = store.create_job(connection, SYNC)
-    worker.Job(store, job, tmp_path / "jobs").run()
-    done, now = store.job(job), store.get(CONNECTION, connection)
-    assert done
-    assert now
+    done, now = synced(tmp_path, monkeypatch, behaviour, known, found, meanwhile)
     assert done["status"] == "succeeded", done["message"]
     assert [s["name"] for s in now["streams"]] == list(streams)
     assert sorted(now["catalog"]) == list(catalog)
     assert now["name"] == meanwhile.get("name", "c")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "status"),
+    [({"name": "renamed"}, "inactive"), ({"catalog": "ab", "status": "active"}, "active")],
+    ids=["renamed", "accepted"],
+)
+def test_a_source_that_is_accepted_while_the_sync_looks_at_it_disables_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: dict[str, Any], status: str
+) -> None:
+    done, now = synced(tmp_path, monkeypatch, "disable_connection", "a", "ab", meanwhile)
+    assert done["status"] == "failed"
+    assert now["status"] == status
