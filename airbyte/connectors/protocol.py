@@ -164,7 +164,7 @@ def configured_streams(catalog: Json) -> list[ConfiguredStream]:
 
 
 class RecordRun:
-    """Tells the records of one stream from other messages without parsing them, where the source writes their keys in the usual order."""
+    """Tells the records of one stream from other messages without parsing them, where the source writes what they are of before their data."""
 
     def __init__(self) -> None:
         """No record was seen yet."""
@@ -183,19 +183,28 @@ class RecordRun:
                 continue
             end = block.index(b"\n", start) + 1
             line, start = block[start:end], end
+            if head := _HEAD.match(line):
+                # Its data may be nested deeper than any parser goes: that is a matter of its stream alone. Those that begin like it belong to the same run.
+                self.stream = orjson.loads(b"{%s}" % head["names"])["stream"]
+                self._lines = _lines_with(head[0])
+                yield line, 1, None
+                continue
             message = orjson.loads(line)
             if message["type"] != "RECORD":
                 yield line, 1, message
                 continue
-            self._begin(message["record"], line)
+            self.stream = message["record"]["stream"]
+            self._lines = _lines_with(b"\x00")
             yield line, 1, None
 
-    def _begin(self, record: Json, line: bytes) -> None:
-        """`line` is the message of `record`: those like it belong to the same run."""
-        self.stream = record["stream"]
-        head = orjson.dumps({"stream": record["stream"], "namespace": record.get("namespace")})[:-1]
-        expected = b'{"type":"RECORD","record":' + head + b',"data":'
-        self._lines = _lines_with(expected if line.startswith(expected) else b"\x00")
+
+# A record up to its data, in which its stream and perhaps its namespace are named.
+_NAMED = rb'\s*"(?:%s)"\s*:\s*(?:null|"(?:[^"\\]|\\.)*")\s*'
+_STREAM, _NAMESPACE = _NAMED % b"stream", _NAMED % b"namespace"
+_HEAD = re.compile(
+    rb'\{\s*"type"\s*:\s*"RECORD"\s*,\s*"record"\s*:\s*\{(?P<names>%s(?:,%s)?|%s,%s),\s*"data"\s*:'
+    % (_STREAM, _NAMESPACE, _NAMESPACE, _STREAM)
+)
 
 
 def _lines_with(prefix: bytes) -> re.Pattern[bytes]:

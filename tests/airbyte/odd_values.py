@@ -31,6 +31,7 @@ UNREPRESENTABLE = Nulled("SOURCE_SERIALIZATION_ERROR")
 TOO_LARGE = Nulled("SOURCE_FIELD_SIZE_LIMITATION")
 INF = float("inf")
 DEEP = "[" * NESTED + "1" + "]" * NESTED
+WIDE = r'["[\"' + "[{" * 600 + '"' + ",[]" * 600 + "]"
 LARGE = json.dumps({"text": 'ä"\\\n' * 150_000}, ensure_ascii=False)
 
 
@@ -150,6 +151,12 @@ VALUES: list[tuple[str, str, Any]] = [
     ("jsonb", '\'{"n": "0.1234567890123456789"}\'', Json('{"n":"0.1234567890123456789"}')),
     ("jsonb", "'[0.30000000000000004]'", Json("[0.30000000000000004]")),
     ("jsonb", f"'{DEEP}'", Json(DEEP)),
+    ("jsonb", "(repeat('[', 500) || '1' || repeat(']', 500))::jsonb", Json("[" * 500 + "1" + "]" * 500)),
+    ("jsonb", """(repeat('[{"a":', 250) || '[]' || repeat('}]', 250))::jsonb""", UNREPRESENTABLE),
+    ("json", "(repeat('[', 1100) || repeat(']', 1100))::json", UNREPRESENTABLE),
+    ("json[]", "array[(repeat('[', 500) || repeat(']', 500))::json]", UNREPRESENTABLE),
+    # Neither brackets in strings nor those beside each other nest.
+    ("json", """('["[\\"' || repeat('[{', 600) || '"' || repeat(',[]', 600) || ']')::json""", Json(WIDE)),
     ("jsonb", "'" + LARGE.replace("'", "''") + "'", Json(LARGE)),
     ("json", 'E\'{\\n  "a" :\\t1,\\r\\n "b": [\\n]}\'', Json('{"a":1,"b":[]}')),
     ("json", r"""'{"nul": "a\u0000b"}'""", UNREPRESENTABLE),

@@ -569,6 +569,27 @@ def test_a_commit_counts_though_the_temporary_table_cannot_be_dropped(
     assert [table.table_id for table in bq.list_tables("raw")] == ["log"], "the next sync sweeps it"
 
 
+@pytest.mark.parametrize("name", ["a.b", "a/b", "a:b", "a`b", "a\nb", "é" * 500])
+def test_a_stream_whose_name_no_table_can_have_fails_alone(empty_raw: Settings, name: str) -> None:
+    said = io.BytesIO()
+    lines = messages_of(name, {"id": 1}) + messages_of("good", {"id": 1})
+    with pytest.raises(ReportedError):
+        write(empty_raw, [stream_of(name, APPEND), stream_of("good", APPEND)], lines, said)
+    (error,) = [m["trace"]["error"] for m in messages(said.getvalue()) if m["type"] == "TRACE"]
+    assert error["stream_descriptor"] == {"name": name}
+    assert "rename the table at the source, or leave the stream out" in error["message"]
+    bq = bigquery.client(empty_raw)
+    assert bigquery.query(bq, "select id from raw.good") == [{"id": 1}]
+    assert [table.table_id for table in bq.list_tables("raw")] == ["good"]
+
+
+def test_a_name_with_every_kind_of_letter_that_a_table_may_have_is_taken(empty_raw: Settings) -> None:
+    name = "Ünï-cöde 名 _1"
+    write(empty_raw, [stream_of(name, APPEND)], messages_of(name, {"id": 1}), io.BytesIO())
+    bq = bigquery.client(empty_raw)
+    assert bigquery.query(bq, f"select id from raw.`{name}`") == [{"id": 1}]
+
+
 def bigquery_table(bq: Any, name: str) -> Any:
     from google.cloud.bigquery import SchemaField, Table
 

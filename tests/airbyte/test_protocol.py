@@ -73,6 +73,24 @@ def test_every_message_comes_once_in_its_order_under_its_stream(
     assert taken_apart(found) == expected
 
 
+def test_a_record_is_told_by_its_head_however_deep_its_data_is() -> None:
+    """No parser goes that deep; whether it can land is a matter of its stream."""
+    deep = b"[" * 3000 + b"]" * 3000
+    other = orjson.dumps({"type": "LOG", "log": {"message": "so far"}}) + b"\n"
+    for head in (
+        b'{"type":"RECORD","record":{"stream":"o\\"rders","namespace":null,"data":{"j":',
+        b'{"type": "RECORD", "record": {"namespace": "public", "stream": "o\\"rders", "data": {"j": ',
+        b'{"type":"RECORD","record":{"stream":"o\\"rders","data":{"j":',
+    ):
+        line = head + deep + b'},"emitted_at":1}}\n'
+        run = RecordRun()
+        assert [(run.stream, number) for _, number, _ in run.parts(line * 2 + other + line)] == [
+            *([('o"rders', 1)] * 2),
+            ('o"rders', 1),
+            ('o"rders', 1),
+        ]
+
+
 def test_records_between_other_messages_come_together() -> None:
     record = {"type": "RECORD", "record": {"stream": "orders", "namespace": "public", "data": {}, "emitted_at": 1}}
     other = {"type": "LOG", "log": {"message": "so far"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from odd_values import TYPES, VALUES, Json, Nulled
 from programs import SOURCE, Connection, configured, destination_config, source_config
 
 from airbyte.connectors.destination_bigquery.statements import parsed
+from airbyte.connectors.source_postgres.rows import MAXIMUM_LEVELS
 from stack import bigquery
 from stack.settings import Settings
 from tests.source_database import emptied
@@ -45,7 +47,11 @@ def landed(
     made.catalog = configured(discovered[0]["catalog"]["streams"], {"odd": ("incremental", "append_dedup")})
     assert made.sync() == 1
     bq = bigquery.client(emulator)
+    limit = sys.getrecursionlimit()
+    # The client copies a value level by level.
+    sys.setrecursionlimit(10 * MAXIMUM_LEVELS)
     row = bigquery.query(bq, "select * from odd.odd")[0]
+    sys.setrecursionlimit(limit)
     texts = ", ".join(
         f"to_json_string({name}) as {name}"
         for name, (_, _, expected) in zip(COLUMNS, VALUES, strict=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import unicodedata
 import uuid
 from collections import deque
 from concurrent.futures import Executor, Future
@@ -31,6 +32,8 @@ from stack.bigquery import RETRY
 SPILL_BYTES = 64 << 20
 # Lines of a stream that may share a staging table. Of more, writing the files anew as one costs more than it saves.
 SMALL_BYTES = 8 << 20
+# BigQuery's 1,024, without what the name of a staging table has beside the stream's.
+MAXIMUM_NAME_BYTES = 960
 # From here on, asking whether keys are repeated costs less than choosing among their versions.
 MANY_ROWS = 10_000
 
@@ -54,6 +57,11 @@ class Landing:
             )
         if stream.destination_sync_mode == APPEND_DEDUP and not stream.primary_key:
             raise ConfigError(f"stream {stream.name}: append_dedup needs a primary key")
+        if not _may_be_a_table(stream.name):
+            raise ConfigError(
+                f"stream {stream.name}: BigQuery takes no table of this name, only letters, marks, digits, spaces, - and _, and at most "
+                f"{MAXIMUM_NAME_BYTES} bytes here: rename the table at the source, or leave the stream out of the connection"
+            )
         self.stream = stream
         self.states: list[bytes] = []
         self.is_committed = False
@@ -244,6 +252,12 @@ class Landing:
         if job.state != "DONE" or job.error_result:
             job.result(retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
         return job
+
+
+def _may_be_a_table(name: str) -> bool:
+    """Whether BigQuery takes a table of that name; the stream's staging table has a longer one."""
+    is_allowed = all(unicodedata.category(c)[0] in "LMN" or unicodedata.category(c) in ("Pc", "Pd", "Zs") for c in name)
+    return bool(name) and is_allowed and len(name.encode()) <= MAXIMUM_NAME_BYTES
 
 
 def _legacy(kind: str) -> str:

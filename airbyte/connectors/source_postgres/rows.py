@@ -1,7 +1,7 @@
 """The query that writes a stream's rows as lines of JSON: each value exactly, or null with the reason beside it.
 
-A JSON column of BigQuery holds 64-bit integers and doubles, and text without NUL. What PostgreSQL's json, jsonb and arrays may hold beyond that, and
-single values too large for a record, are found here, where the exact text still is: past the first reader of JSON the digits are gone.
+A JSON column of BigQuery holds 64-bit integers and doubles, text without NUL, and 500 levels. What PostgreSQL's json, jsonb and arrays may hold beyond
+that, and single values too large for a record, are found here, where the exact text still is: past the first reader of JSON the digits are gone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from airbyte.connectors.source_postgres.catalog import Column
 
 # A record is read as one piece, escaped: BigQuery loads rows of 100 MB at most, this destination records of 16 MB.
 MAXIMUM_FIELD_BYTES = 5 << 20
+# Arrays and objects within each other.
+MAXIMUM_LEVELS = 500
 TOO_LARGE, NOT_REPRESENTABLE = "SOURCE_FIELD_SIZE_LIMITATION", "SOURCE_SERIALIZATION_ERROR"
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -33,6 +35,13 @@ _WIDE = sql.SQL(
 )
 _ESCAPES = sql.SQL(
     "(strpos({text}, {escape}) > 0 and regexp_replace(regexp_replace({text}, {backslash}, '', 'g'), {surrogates}, '', 'g') ~ {unreadable})"
+)
+# The brackets outside of strings, counted up and down. Nearly every value has too few, and most are too short.
+_DEEP = sql.SQL(
+    "(octet_length({text}) > 2 * {levels} and length({text}) - length(translate({text}, '[{{', '')) > {levels} and "
+    "(select max(depth) from (select sum(case when c in ('[', '{{') then 1 else -1 end) over (order by place) as depth from "
+    "string_to_table(regexp_replace(regexp_replace({text}, {string}, '', 'g'), '[^][{{}}]+', '', 'g'), null) with ordinality as b (c, place)) as d"
+    ") > {levels})"
 )
 
 
@@ -123,6 +132,8 @@ def _problem(column: Column, text: sql.Identifier) -> sql.Composed | None:
             string=sql.Literal(_STRING),
             number=sql.Literal(_NUMBER),
         )
+        tests.append((test, NOT_REPRESENTABLE))
+        test = _DEEP.format(text=text, string=sql.Literal(_STRING), levels=sql.Literal(MAXIMUM_LEVELS))
         tests.append((test, NOT_REPRESENTABLE))
     if column.may_break_lines:
         test = _ESCAPES.format(
