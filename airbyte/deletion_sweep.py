@@ -12,6 +12,7 @@ import datetime
 import json
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ LIVE = "(_deleted_at is null or _airbyte_extracted_at > _deleted_at)"
 SUSPICIOUS_SHARE = 0.2
 SUSPICIOUS_ROWS = 100
 LOAD_SECONDS = 600
+KEYS_AT_ONCE = 100_000
 
 
 class SweepError(RuntimeError):
@@ -98,10 +100,9 @@ def _sweep_table(
     # Rows that appeared after the sync can hide as many that vanished; they land at the next sync, and the numbers differ then.
     if landed.newest is None or present == landed.keys:
         return 0
-    keys = [r[0] for r in connection.execute(sql.SQL("select {}::text from {}").format(sql.Identifier(key), table))]
     now = datetime.datetime.now(datetime.UTC)
     staging = f"raw._airbyte_tmp_keys_{stream.name}"
-    _load_keys(bq, staging, keys)
+    _load_keys(bq, staging, _keys(connection, sql.SQL("select {}::text from {}").format(sql.Identifier(key), table)))
     try:
         # What a sync has landed meanwhile may be younger than the snapshot: it says nothing of such a key.
         gone_where = (
@@ -128,7 +129,15 @@ def _sweep_table(
     return int(gone)
 
 
-def _load_keys(bq: bigquery.Client, staging: str, keys: list[str]) -> None:
+def _keys(connection: psycopg.Connection[Any], question: sql.Composed) -> Iterator[list[str]]:
+    """The keys, KEYS_AT_ONCE at once: a table may have more than there is memory for."""
+    with connection.cursor("keys") as cursor:
+        cursor.execute(question)
+        while found := cursor.fetchmany(KEYS_AT_ONCE):
+            yield [row[0] for row in found]
+
+
+def _load_keys(bq: bigquery.Client, staging: str, keys: Iterable[list[str]]) -> None:
     config = bigquery.LoadJobConfig(
         source_format=bigquery.SourceFormat.PARQUET,
         write_disposition="WRITE_TRUNCATE",
@@ -136,7 +145,11 @@ def _load_keys(bq: bigquery.Client, staging: str, keys: list[str]) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys.parquet"
-        pq.write_table(pa.table({"key": pa.array(keys, pa.string())}), path)
+        schema = pa.schema([("key", pa.string())])
+        # Keys are not repeated: a dictionary of them would be as large as they are.
+        with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
+            for batch in keys:
+                writer.write_batch(pa.record_batch([pa.array(batch, pa.string())], schema=schema))
         with path.open("rb") as file:
             job = bq.load_table_from_file(file, f"{bq.project}.{staging}", job_config=config, timeout=LOAD_SECONDS)
         job.result(retry=RETRY, timeout=LOAD_SECONDS)

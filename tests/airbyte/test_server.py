@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import time
@@ -18,7 +19,7 @@ from faults import syncs
 from airbyte import deletion_sweep
 from airbyte.connections import apply, find
 from airbyte.connections.api import ApplyError
-from airbyte.connections.description import load
+from airbyte.connections.description import Stream, load
 from airbyte.deletion_sweep import SweepError, ensure_deleted_at, sweep
 from airbyte.raw_gate import problems
 from stack import airbyte as server
@@ -329,6 +330,27 @@ def test_a_row_that_lands_while_keys_are_compared_is_not_marked(
     )
     assert sorted(row["id"] for row in live) == [7, 5000]
     assert sum(sweep(marketplace).values()) == 0
+
+
+def test_keys_of_more_than_one_batch_are_compared(
+    postgres: Settings, empty_raw: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bq = bigquery.client(empty_raw)
+    newest = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    bigquery.query(
+        bq,
+        "create table raw.things as select id, timestamp '2026-01-01 00:00:00+00' as _airbyte_extracted_at, "
+        "cast(null as timestamp) as _deleted_at from unnest(generate_array(1, 9)) as id",
+    )
+    stream = Stream("things", "incremental_deduped_history", ("id",), ("id",), "")
+    monkeypatch.setattr(deletion_sweep, "KEYS_AT_ONCE", 2)
+    with psycopg.connect(postgres.admin_dsn) as source:
+        source.execute("create temporary table things as select id from generate_series(1, 7) as id where id <> 4")
+        landed = deletion_sweep.Landed(9, newest)
+        assert deletion_sweep._sweep_table(bq, source, stream, landed, force=False) == 3
+    gone = bigquery.query(bq, "select id from raw.things where _deleted_at is not null order by id")
+    assert [row["id"] for row in gone] == [4, 8, 9]
+    assert [table.table_id for table in bq.list_tables("raw")] == ["things"]
 
 
 def _loaded_rates(settings: Settings) -> None:
