@@ -263,9 +263,10 @@ def tiers(bq: Client) -> Row:
         """
         with changes as (
             select date_trunc(date(valid_from), month) as month, tier, 1 as step from marts.fct_seller_tier_progression
+            where tier is not null
             union all
             select date_trunc(date(valid_to), month) as month, tier, -1 as step from marts.fct_seller_tier_progression
-            where valid_to is not null
+            where tier is not null and valid_to is not null
         )
         select month, tier, sum(step) as step from changes group by month, tier
         """,
@@ -281,7 +282,7 @@ def tiers(bq: Client) -> Row:
         bq,
         """
         select
-            movement, coalesce(previous_tier, @none) as previous_tier, tier,
+            movement, coalesce(previous_tier, @none) as previous_tier, coalesce(tier, @none) as tier,
             count(*) as periods, sum(days_in_tier) as days, sum(gmv_usd) as gmv_usd, sum(net_gmv_usd) as net_gmv_usd
         from marts.fct_seller_tier_progression group by movement, previous_tier, tier
         order by periods desc, previous_tier, tier

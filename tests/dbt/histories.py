@@ -263,7 +263,7 @@ class Universe:
             starts = [at(day) for day in DAYS[:5]]
             return {
                 "user_id": self._key("u", 2),
-                "tier": choose(("bronze", "silver", "gold")),
+                "tier": choose(("bronze", "silver", "gold", None)),
                 "effective_from": choose((*starts, *starts, None)),
                 "effective_to": choose((None, None, *starts)),
                 "change_reason": choose(("rating", "sales volume", None)),

@@ -29,11 +29,12 @@ bounded as (
     from effective
 ),
 
--- A last row closed at or before its own start is empty; it has ended the row before it already.
+-- A last row closed at or before its own start is empty; it has ended the row before it already. No tier is a tier of its own, also in the first row.
 filled as (
     select
         *,
-        coalesce(lag(tier) over (partition by seller_id order by effective_from) <> tier, true) as is_tier_change
+        tier is distinct from lag(tier) over (partition by seller_id order by effective_from)
+        or row_number() over (partition by seller_id order by effective_from) = 1 as is_tier_change
     from bounded
     where ends_at is null or ends_at > effective_from
 ),

@@ -25,7 +25,7 @@ progression as (
         periods.tier,
         periods.previous_tier,
         case
-            when periods.previous_tier is null then 'first'
+            when row_number() over (partition by periods.seller_id order by periods.valid_from) = 1 then 'first'
             when {{ tier_rank('periods.tier') }} > {{ tier_rank('periods.previous_tier') }} then 'upgrade'
             when {{ tier_rank('periods.tier') }} < {{ tier_rank('periods.previous_tier') }} then 'downgrade'
             else 'other'
