@@ -1,12 +1,15 @@
--- Money is neither made nor lost on the way: each total is summed on both sides of a step.
+-- Money is neither made nor lost on the way: each total is summed on both sides of a step. Fees and payouts of an order count when all of them have a value.
 with captured as (
     select
         events.*,
         usd.platform_fee_usd,
-        usd.seller_payout_usd
+        usd.seller_payout_usd,
+        sum(case when events.platform_fee is not null and usd.platform_fee_usd is null then 1 else 0 end) over of_order as fees_without_value,
+        sum(case when events.seller_payout is not null and usd.seller_payout_usd is null then 1 else 0 end) over of_order as payouts_without_value
     from {{ ref('int_payments_deduplicated') }} as events
     inner join {{ ref('int_payments_usd') }} as usd on events.event_key = usd.event_key
     where events.status in ('completed', 'refunded', 'disputed')
+    window of_order as (partition by events.order_id)
 ),
 
 single_currency as (
@@ -57,12 +60,12 @@ totals as (
     union all
     select
         'int_payments_usd -> fct_payment_reconciliation, platform_fee_usd' as step,
-        (select coalesce(sum(platform_fee_usd), 0) from captured) as total_before,
+        (select coalesce(sum(platform_fee_usd), 0) from captured where fees_without_value = 0) as total_before,
         (select coalesce(sum(platform_fee_usd), 0) from {{ ref('fct_payment_reconciliation') }}) as total_after
     union all
     select
         'int_payments_usd -> fct_payment_reconciliation, seller_payout_usd' as step,
-        (select coalesce(sum(seller_payout_usd), 0) from captured) as total_before,
+        (select coalesce(sum(seller_payout_usd), 0) from captured where payouts_without_value = 0) as total_before,
         (select coalesce(sum(seller_payout_usd), 0) from {{ ref('fct_payment_reconciliation') }}) as total_after
 )
 

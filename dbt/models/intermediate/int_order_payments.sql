@@ -21,9 +21,14 @@ events as (
     select
         payments.*,
         payments.status in ('completed', 'refunded', 'disputed') as is_captured,
-        coalesce(orders_usd.currency, min(payments.currency) over (partition by payments.order_id)) as order_currency,
+        case
+            when orders_usd.order_id is not null then orders_usd.currency
+            else min(payments.currency) over (partition by payments.order_id)
+        end as order_currency,
         orders_usd.fx_rate_usd as order_fx_rate_usd,
+        payments_usd.fx_rate_usd,
         payments_usd.payment_date,
+        minor_units.minor_units,
         payments_usd.amount_usd,
         payments_usd.platform_fee_usd,
         payments_usd.seller_payout_usd,
@@ -42,6 +47,11 @@ converted as (
             when currency = order_currency then amount
             else cast(round({{ quotient('amount_usd', 'order_fx_rate_usd') }}, 2) as {{ dbt.type_numeric() }})
         end as order_amount,
+        -- What a payment in another currency cannot say: half of the smallest unit of that, in the order's.
+        case
+            when currency <> order_currency
+                then {{ quotient(quotient('fx_rate_usd', 'order_fx_rate_usd'), 'case when minor_units = 0 then 2 else 200 end') }}
+        end as rounding_amount,
         case status
             when 'completed' then seller_payout is distinct from amount - coalesce(platform_fee, 0)
             when 'refunded' then coalesce(seller_payout, 0) <> 0
@@ -66,8 +76,18 @@ totals as (
         coalesce(sum(case when is_captured then order_amount end), 0) as paid_amount,
         coalesce(sum(case when status = 'refunded' then order_amount end), 0) as refunded_amount,
         coalesce(sum(case when status = 'disputed' then order_amount end), 0) as disputed_amount,
-        sum(case when is_captured then platform_fee_usd end) as platform_fee_usd,
-        sum(case when is_captured then seller_payout_usd end) as seller_payout_usd
+        coalesce(sum(case when is_captured then rounding_amount end), 0) as rounding_amount,
+        sum(case when is_captured and platform_fee is not null then 1 else 0 end) as fee_events,
+        sum(case when is_captured and seller_payout is not null then 1 else 0 end) as payout_events,
+        -- As with paid_amount: a part of a sum would look like the whole one.
+        case
+            when sum(case when is_captured and platform_fee is not null and platform_fee_usd is null then 1 else 0 end) = 0
+                then sum(case when is_captured then platform_fee_usd end)
+        end as platform_fee_usd,
+        case
+            when sum(case when is_captured and seller_payout is not null and seller_payout_usd is null then 1 else 0 end) = 0
+                then sum(case when is_captured then seller_payout_usd end)
+        end as seller_payout_usd
     from converted
     group by order_id
 )

@@ -38,10 +38,22 @@ joined as (
             as refunded_amount,
         case when payments.unconverted_events > 0 then null else coalesce(payments.disputed_amount, 0) end
             as disputed_amount,
+        coalesce(payments.rounding_amount, 0) as rounding_amount,
+        coalesce(payments.fee_events > 0, false) as has_fee,
+        coalesce(payments.payout_events > 0, false) as has_payout,
         payments.platform_fee_usd,
         payments.seller_payout_usd
     from orders
     full outer join payments on orders.order_id = payments.order_id
+),
+
+-- What is missing of what is owed, of all that was paid and of what was not paid back.
+compared as (
+    select
+        *,
+        {{ beyond_rounding('(order_total - paid_amount)') }} as difference,
+        {{ beyond_rounding('(order_total - (paid_amount - refunded_amount))') }} as difference_kept
+    from joined
 ),
 
 classified as (
@@ -49,7 +61,7 @@ classified as (
         *,
         {{ reconciliation_status() }} as reconciliation_status,
         {{ reconciliation_reason() }} as reconciliation_reason
-    from joined
+    from compared
 ),
 
 reconciled as (
@@ -63,21 +75,21 @@ reconciled as (
         captured_events > 0 as has_capture,
         coalesce(refunded_amount > 0, false) as has_refund,
         coalesce(disputed_amount > 0, false) as has_dispute,
-        platform_fee_usd is not null as has_fee,
-        seller_payout_usd is not null as has_payout,
+        has_fee,
+        has_payout,
         payment_events,
         order_total,
         paid_amount,
         refunded_amount,
         disputed_amount,
-        order_total - paid_amount as difference,
-        {{ to_usd('(order_total - paid_amount)', 'fx_rate_usd') }} as difference_usd,
+        difference,
+        {{ to_usd('difference', 'fx_rate_usd') }} as difference_usd,
         platform_fee_usd,
         seller_payout_usd,
         reconciliation_status,
         reconciliation_reason,
-        reconciliation_reason in ('paid_in_full', 'refunded_in_full', 'cancelled_unpaid', 'nothing_owed')
-            as is_reconciled,
+        reconciliation_reason
+        in ('paid_in_full', 'refunded_in_full', 'excess_refunded', 'cancelled_unpaid', 'nothing_owed') as is_reconciled,
         open_since_date,
         is_multi_currency,
         has_payout_mismatch,
