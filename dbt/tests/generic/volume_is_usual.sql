@@ -1,5 +1,6 @@
-{# The newest day against the 28 days before it: returns that day when it has fewer rows than `at_least` times the mean of those days, or more than
-   `at_most` times. Young tables, with less than a week before the newest day, are left alone. #}
+{# The last complete day, the one before the newest, against the mean of the days before it, at most 28: returns that day when it has fewer rows than
+   `at_least` times the mean, or more than `at_most` times. A day without a row is one of them, from the first day on. Tables with rows on fewer than
+   seven of these days are left alone. #}
 {% test volume_is_usual(model, date_column, at_least=0.25, at_most=10) %}
 with days as (
     select
@@ -10,29 +11,31 @@ with days as (
     group by {{ date_column }}
 ),
 
-newest as (
-    select max(day) as day from days
+judged as (
+    select
+        {{ add_days('max(day)', -1) }} as day,
+        min(day) as first_day
+    from days
 ),
 
-before as (
+counted as (
     select
-        count(*) as day_count,
-        sum(days.row_count) / 28 as mean_row_count
-    from days
-    cross join newest
-    where days.day < newest.day and {{ days_between('days.day', 'newest.day') }} <= 28
+        judged.day,
+        least({{ days_between('judged.first_day', 'judged.day') }}, 28) as days_before,
+        sum(case when days.day < judged.day then 1 else 0 end) as days_with_rows,
+        coalesce(sum(case when days.day = judged.day then days.row_count end), 0) as row_count,
+        coalesce(sum(case when days.day < judged.day then days.row_count end), 0) as rows_before
+    from judged
+    cross join days
+    where {{ days_between('days.day', 'judged.day') }} between 0 and 28
+    group by judged.day, judged.first_day
 )
 
-select
-    days.day,
-    days.row_count,
-    before.mean_row_count
-from days
-inner join newest on days.day = newest.day
-cross join before
+select * from counted
 where
-    before.day_count >= 7
+    days_with_rows >= 7
     and (
-        days.row_count < {{ at_least }} * before.mean_row_count or days.row_count > {{ at_most }} * before.mean_row_count
+        row_count * days_before < {{ at_least }} * rows_before
+        or row_count * days_before > {{ at_most }} * rows_before
     )
 {% endtest %}
