@@ -40,3 +40,9 @@ quarantined as (
 
 select * from quarantined
 {%- endmacro %}
+
+
+{# A value as a part of a sentence: with null there would be no sentence. #}
+{% macro in_words(text, unknown='unknown') -%}
+    coalesce({{ text }}, '{{ unknown }}')
+{%- endmacro %}

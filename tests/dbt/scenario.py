@@ -109,6 +109,12 @@ ORDERS = [
     order("dateless", None, "pending", "USD", "1.00"),
     # Of no day, of a buyer who has not landed, without items, and of less than nothing. A dollar is a dollar all the same.
     order("broken", None, "cancelled", "USD", "-10.00", buyer_id="stranger"),
+    # Of no known currency: no rate, and no dollar.
+    order("nocurrency", "2026-10-26T09:00:00Z", "pending", "USD", "3.00", buyer_id="nobody") | {"currency": None},
+    # Charged twice; the second charge was paid back.
+    order("double", "2026-10-26T09:00:00Z", "pending", "USD", "10.00", buyer_id="nobody"),
+    # Paid in dollars, to the cent: that a cent is more than a yen is no difference.
+    order("rounded", "2026-10-23T09:00:00Z", "pending", "JPY", "1001", buyer_id="nobody"),
 ]
 LATE_ORDER = order("late", "2026-10-26T00:00:00Z", "processing", "EUR", "8.00")
 
@@ -131,6 +137,7 @@ ITEMS = [
     item("i-unknown", "unknown", "case", 1, "6.00", "USD") | {"unit_price": None, "total_price": None},
     # None of a product that has not landed, sold by nobody that is known.
     item("i-broken", "cancelled", "lost", 1, "5.00", "USD") | {"quantity": 0, "product_id": "unknown"},
+    item("i-nocurrency", "nocurrency", "case", 1, "3.00", "USD") | {"currency": None},
 ]
 
 PAYMENTS = [
@@ -162,6 +169,10 @@ PAYMENTS = [
     payment("p-known", "unknown", "completed", "4.00", "USD", "2026-10-26T09:00:00Z"),
     payment("p-unknown", "unknown", "completed", "6.00", "USD", "2026-10-26T09:00:00Z") | {"amount": None},
     payment("p-broken", "broken", "failed", "0.00", "USD", "2026-10-26T09:00:00Z"),
+    payment("p-nocurrency", "nocurrency", "completed", "3.00", "USD", "2026-10-26T09:00:00Z") | {"currency": None},
+    payment("p-double", "double", "completed", "10.00", "USD", "2026-10-26T09:00:00Z", seller_payout="10.00"),
+    payment("p-double-2", "double", "refunded", "10.00", "USD", "2026-10-26T09:00:01Z", seller_payout="0.00"),
+    payment("p-rounded", "rounded", "completed", "7.51", "USD", "2026-10-23T09:00:00Z", seller_payout="7.51"),
     # Deleted before the pipeline ever saw it.
     payment("p-never", "weekend", "completed", "1.00", "EUR", "2026-10-24T10:00:00Z") | {"_deleted_at": FIRST_SYNC},
 ]
@@ -190,6 +201,9 @@ TIERS = [
     # Since ever, which lands as null: beside a row that has a beginning, and alone.
     tier(21, "gone", "gold", "2026-01-01") | {"effective_from": None},
     tier(22, "nobody", "gold", "2026-01-01") | {"effective_from": None},
+    # No tier, twice: one period, of a seller who is no user.
+    tier(31, "stranger", "gold", "2026-01-01") | {"tier": None},
+    tier(32, "stranger", "gold", "2026-02-01") | {"tier": None},
 ]
 
 

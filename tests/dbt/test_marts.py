@@ -85,7 +85,7 @@ def second_run(emulator: Settings, warehouse: Warehouse, first_run: dict[str, in
 @pytest.mark.usefixtures("first_run")
 class TestFirstRun:
     def test_all_rows_are_pending_until_the_heavy_tables_exist(self, first_run: dict[str, int]) -> None:
-        assert first_run == {"payments": 20, "orders": 12, "order_items": 15, "seller_tier_history": 9}
+        assert first_run == {"payments": 24, "orders": 15, "order_items": 16, "seller_tier_history": 11}
 
     def test_none_is_pending_afterwards(self, warehouse: Warehouse) -> None:
         assert pending(warehouse) == {"payments": 0, "orders": 0, "order_items": 0, "seller_tier_history": 0}
@@ -113,6 +113,7 @@ class TestFirstRun:
             ("sam", "bronze", None, "2026-01-01 00:00:00", "2026-02-01 00:00:00", False),
             ("sam", "silver", "bronze", "2026-02-01 00:00:00", "2026-04-01 00:00:00", False),
             ("sam", "gold", "silver", "2026-04-01 00:00:00", None, True),
+            ("stranger", None, None, "2026-01-01 00:00:00", None, True),
         ]
 
     def test_orders(self, warehouse: Warehouse) -> None:
@@ -123,10 +124,13 @@ class TestFirstRun:
             ("broken", None, "Unknown", "-10", "0", False, False, True),
             ("cancelled", "2026-10-26", "Unknown", "50", "55", False, False, True),
             ("dateless", None, "Europe", "1", "0", False, False, True),
+            ("double", "2026-10-26", "Unknown", "10", "0", False, False, True),
             ("mismatch", "2026-10-26", "Europe", "11", "10", True, False, True),
+            ("nocurrency", "2026-10-26", "Unknown", None, None, False, False, True),
             ("nowhere", "2026-09-15", "Unknown", "20", "20", True, False, True),
             ("pending", "2026-10-26", "Unknown", "60", "60", False, False, True),
             ("peso", "2026-10-26", "Americas", None, None, True, False, False),
+            ("rounded", "2026-10-23", "Unknown", "7.51", "0", False, False, True),
             ("september", "2026-09-16", "Europe", "11", "11", True, False, True),
             ("undone", "2026-10-26", "Europe", "10", "0", True, False, True),
             # Half of its items' value would look like all of it.
@@ -188,8 +192,8 @@ class TestFirstRun:
             ("gone", "37.51", 3, "12.5", None, 1, None, None),
             # The order in pesos and the one of unknown prices count as orders, but have no value yet that could be averaged.
             ("sam", "27.5", 5, "9.17", "4.5", 3, "gold", "2026-04-01 00:00:00"),
-            # Sold something, and is no user.
-            ("stranger", "0", 0, None, None, 0, None, None),
+            # Sold something, and is no user. Of no known tier since the first of January.
+            ("stranger", "0", 0, None, None, 0, None, "2026-01-01 00:00:00"),
         ]
 
     def test_seller_tier_progression(self, warehouse: Warehouse) -> None:
@@ -201,6 +205,7 @@ class TestFirstRun:
             ("sam", "bronze", "first", 31, 0, "0", "0"),
             ("sam", "silver", "upgrade", 59, 0, "0", "0"),
             ("sam", "gold", "upgrade", 208, 5, "27.5", "35"),
+            ("stranger", None, "first", 298, 0, "0", "0"),
         ]
         assert warehouse("""
             select seller_id, previous_tier, tier_upgrades, tier_downgrades, net_gmv_usd from marts.fct_seller_performance order by seller_id
@@ -234,12 +239,15 @@ class TestFirstRun:
             ("broken", "-10", "0", "0", "-10", "-10", "failed", "cancelled_unpaid"),
             ("cancelled", "50", "0", "0", "50", "50", "failed", "cancelled_unpaid"),
             ("dateless", "1", "0", "0", "1", "1", "no_payment", "awaiting_payment"),
+            ("double", "10", "20", "10", "-10", "-10", "overpaid", "excess_refunded"),
             # Paid for an order that has not landed.
             ("late", None, "8.5", "0", None, None, "no_order", "order_missing"),
             ("mismatch", "11", "0", "0", "11", "11", "no_payment", "payment_missing"),
+            ("nocurrency", "3", None, None, None, None, "unconverted", "rate_missing"),
             ("nowhere", "20", "20", "0", "0", "0", "matched", "payout_mismatch"),
             ("pending", "60", "0", "0", "60", "60", "pending", "capture_open"),
             ("peso", "9000", "9000", "0", "0", None, "matched", "payout_mismatch"),
+            ("rounded", "1001", "1001.33", "0", "0", "0", "matched", "paid_in_full"),
             ("september", "10", "10", "0", "0", "0", "matched", "disputed"),
             ("undone", "10", "5", "-5", "5", "5", "underpaid", "amount_fault"),
             ("unknown", None, None, None, None, None, "unconverted", "amount_fault"),
@@ -267,6 +275,7 @@ class TestFirstRun:
             ("dateless", "2026-10-26", None, None, "unknown"),
             ("late", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("mismatch", "2026-10-26", "2026-10-26", 0, "0-7 days"),
+            ("nocurrency", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("nowhere", "2026-10-26", "2026-09-15", 41, "31-90 days"),
             ("pending", "2026-10-26", "2026-10-26", 0, "0-7 days"),
             ("peso", "2026-10-26", "2026-10-26", 0, "0-7 days"),
@@ -293,12 +302,17 @@ class TestFirstRun:
         """) == [
             ("21", "unknown_start", "effective_from is null: the row is in no period"),
             ("22", "unknown_start", "effective_from is null: the row is in no period"),
+            ("31", "orphan_seller", "seller stranger has not landed"),
+            ("31", "unknown_tier", "tier unknown"),
+            ("32", "orphan_seller", "seller stranger has not landed"),
+            ("32", "unknown_tier", "tier unknown"),
             ("broken", "missing_order_date", "created_at is null: the order is on no day and in no month"),
             ("broken", "negative_amount", "total -10.00 USD"),
             ("dateless", "missing_order_date", "created_at is null: the order is on no day and in no month"),
             ("i-broken", "no_quantity", "0 x 5.00 = 5.00 USD"),
             ("i-late", "orphan_order", "order late has not landed"),
             ("i-minus", "negative_amount", "1 x -1000.00 = -1000.00 JPY"),
+            ("i-nocurrency", "missing_fx_rate", "unknown currency has no rate on 2026-10-26"),
             ("i-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("i-unknown", "unknown_amount", "1 x unknown = unknown USD"),
             ("idea", "future_updated_at", "updated_at is on 2027-05-05"),
@@ -308,9 +322,11 @@ class TestFirstRun:
                 "total_mismatch",
                 "total 11.00 is not subtotal 10.00 + shipping 0.00 + tax 0.00 - discount 0.00",
             ),
+            ("nocurrency", "missing_fx_rate", "unknown currency has no rate on 2026-10-26"),
             ("p-broken", "zero_amount", "0.00 USD"),
             ("p-late", "orphan_order", "order late has not landed"),
             ("p-minus", "negative_amount", "-5.00 USD"),
+            ("p-nocurrency", "missing_fx_rate", "unknown currency has no rate on 2026-10-26"),
             ("p-peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
             ("p-unknown", "unknown_amount", "unknown USD"),
             ("peso", "missing_fx_rate", "ARS has no rate on 2026-10-26"),
@@ -522,6 +538,43 @@ def failing_rows(settings: Settings) -> dict[str, int]:
     return {result["unique_id"].split(".")[2]: result["failures"] for result in results["results"]}
 
 
+def in_a_row(*row_counts: int) -> dict[int, int]:
+    """{day of October: orders}, from the first on."""
+    return dict(enumerate(row_counts, start=1))
+
+
+@pytest.mark.usefixtures("first_run")
+@pytest.mark.parametrize(
+    ("orders", "unusual"),
+    [
+        pytest.param(in_a_row(*[40] * 8, 40, 1), False, id="the newest day has only begun"),
+        pytest.param(in_a_row(*[40] * 8, 9, 40), True, id="few, of eight days"),
+        pytest.param(in_a_row(*[40] * 8, 11, 40), False, id="not few, of eight days"),
+        pytest.param(in_a_row(*[10] * 7, 71, 10), False, id="many, of seven days"),
+        pytest.param(in_a_row(*[10] * 7, 101, 10), True, id="too many, of seven days"),
+        pytest.param(in_a_row(*[10] * 6, 200, 10), False, id="too young to be judged"),
+        pytest.param(in_a_row(*[40] * 8) | {10: 40}, True, id="no order on the last complete day"),
+        # 400 orders in 28 days; what is older counts no more.
+        pytest.param(
+            {1: 9999} | dict.fromkeys(range(2, 22, 2), 40) | {30: 4, 31: 1}, False, id="days without an order"
+        ),
+        pytest.param({1: 9999} | dict.fromkeys(range(2, 22, 2), 40) | {30: 3, 31: 1}, True, id="few, of 28 days"),
+    ],
+)
+def test_the_volume_of_the_last_complete_day_is_judged(
+    emulator: Settings, warehouse: Warehouse, orders: dict[int, int], unusual: bool
+) -> None:
+    compiled = dbt.results_path(emulator, "marts").parent / "target/compiled/marketplace/models/marts/fct_orders.yml"
+    sql = (compiled / "volume_is_usual_fct_orders_order_date.sql").read_text()
+    days = " union all ".join(
+        f"select date '2026-10-{day:02}' as order_date from unnest(generate_array(1, {count}))"
+        for day, count in orders.items()
+    )
+    replaced = re.sub(r"`[^`]+`\.`marts`\.`fct_orders`", f"({days})", sql)
+    assert replaced != sql
+    assert bool(warehouse(replaced)) is unusual
+
+
 @pytest.mark.usefixtures("first_run")
 def test_the_rules_hold_on_rows_of_their_own(emulator: Settings) -> None:
     """dbt's unit tests; they take the types of their inputs from the tables of the first run."""
@@ -550,12 +603,14 @@ class TestSecondSync:
             ("i-minus", "negative_amount"),
             # Its order was deleted.
             ("i-mismatch", "orphan_order"),
+            ("i-nocurrency", "missing_fx_rate"),
             ("i-peso", "missing_fx_rate"),
             ("i-unknown", "unknown_amount"),
         ]
         assert warehouse("select payment_id from quarantine.payments order by payment_id") == [
             ("p-broken",),
             ("p-minus",),
+            ("p-nocurrency",),
             ("p-peso",),
             ("p-unknown",),
         ]

@@ -33,14 +33,14 @@ reasons as (
     select
         order_item_id,
         'orphan_order' as reason,
-        concat('order ', order_id, ' has not landed') as detail
+        concat('order ', {{ in_words('order_id') }}, ' has not landed') as detail
     from checked
     where is_orphan
     union all
     select
         order_item_id,
         'missing_fx_rate' as reason,
-        concat(currency, ' has no rate on ', coalesce(cast(order_date as string), 'an unknown date')) as detail
+        concat({{ in_words('currency', 'unknown currency') }}, ' has no rate on ', coalesce(cast(order_date as string), 'an unknown date')) as detail
     from checked
     where is_fx_missing and not is_orphan
     union all
@@ -48,7 +48,8 @@ reasons as (
         order_item_id,
         amount_fault as reason,
         concat(
-            coalesce(cast(quantity as string), 'unknown'), ' x ', {{ money_text('unit_price') }}, ' = ', {{ money_text('total_price') }}, ' ', currency
+            {{ in_words('cast(quantity as string)') }}, ' x ', {{ money_text('unit_price') }}, ' = ', {{ money_text('total_price') }},
+            ' ', {{ in_words('currency', 'unknown currency') }}
         ) as detail
     from checked
     where amount_fault is not null

@@ -12,7 +12,7 @@ reasons as (
     select
         order_id,
         'missing_fx_rate' as reason,
-        concat(currency, ' has no rate on ', coalesce(cast(order_date as string), 'an unknown date')) as detail
+        concat({{ in_words('currency', 'unknown currency') }}, ' has no rate on ', coalesce(cast(order_date as string), 'an unknown date')) as detail
     from orders_usd
     where is_fx_missing
     union all
@@ -32,7 +32,7 @@ reasons as (
     select
         order_id,
         amount_fault as reason,
-        concat('total ', {{ money_text('total_amount') }}, ' ', currency) as detail
+        concat('total ', {{ money_text('total_amount') }}, ' ', {{ in_words('currency', 'unknown currency') }}) as detail
     from orders
     where amount_fault is not null
     union all

@@ -30,7 +30,7 @@ reasons as (
         payment_id,
         last_row_id,
         'orphan_order' as reason,
-        concat('order ', order_id, ' has not landed') as detail
+        concat('order ', {{ in_words('order_id') }}, ' has not landed') as detail
     from payments
     where is_orphan
     union all
@@ -38,7 +38,7 @@ reasons as (
         payment_id,
         last_row_id,
         'missing_fx_rate' as reason,
-        concat(currency, ' has no rate on ', coalesce(cast(payment_date as string), 'an unknown date')) as detail
+        concat({{ in_words('currency', 'unknown currency') }}, ' has no rate on ', coalesce(cast(payment_date as string), 'an unknown date')) as detail
     from payments
     where is_fx_missing
     union all
@@ -46,7 +46,7 @@ reasons as (
         payment_id,
         last_row_id,
         amount_fault as reason,
-        concat({{ money_text('amount') }}, ' ', currency) as detail
+        concat({{ money_text('amount') }}, ' ', {{ in_words('currency', 'unknown currency') }}) as detail
     from payments
     where amount_fault is not null
 ),

@@ -8,7 +8,7 @@ reasons as (
     select
         products.product_id,
         'orphan_seller' as reason,
-        concat('seller ', products.seller_id, ' has not landed') as detail
+        concat('seller ', {{ in_words('products.seller_id') }}, ' has not landed') as detail
     from products
     left join {{ ref('stg_marketplace__users') }} as users on products.seller_id = users.user_id
     where users.user_id is null
@@ -31,7 +31,7 @@ reasons as (
     select
         product_id,
         'negative_amount' as reason,
-        concat({{ money_text('price_amount') }}, ' ', price_currency) as detail
+        concat({{ money_text('price_amount') }}, ' ', {{ in_words('price_currency', 'unknown currency') }}) as detail
     from products
     where price_amount < 0
 ),

@@ -8,7 +8,7 @@ reasons as (
     select
         reviews.review_id,
         'orphan_product' as reason,
-        concat('product ', reviews.product_id, ' has not landed') as detail
+        concat('product ', {{ in_words('reviews.product_id') }}, ' has not landed') as detail
     from reviews
     left join {{ ref('stg_marketplace__products') }} as products on reviews.product_id = products.product_id
     where products.product_id is null

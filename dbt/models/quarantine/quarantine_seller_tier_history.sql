@@ -8,7 +8,7 @@ reasons as (
     select
         tier_row_id,
         'unknown_tier' as reason,
-        concat('tier ', tier) as detail
+        concat('tier ', {{ in_words('tier') }}) as detail
     from tiers
     where {{ tier_rank('tier') }} is null
     union all
@@ -31,7 +31,7 @@ reasons as (
     select
         tiers.tier_row_id,
         'orphan_seller' as reason,
-        concat('seller ', tiers.seller_id, ' has not landed') as detail
+        concat('seller ', {{ in_words('tiers.seller_id') }}, ' has not landed') as detail
     from tiers
     left join {{ ref('stg_marketplace__users') }} as users on tiers.seller_id = users.user_id
     where users.user_id is null
