@@ -49,9 +49,12 @@ def _secret(settings: Settings, name: str, make: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Whole or not at all, whenever we are killed; `mkstemp` makes it the owner's.
         descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-        with os.fdopen(descriptor, "w") as file:
-            file.write(make)
-        Path(unfinished).replace(path)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(make)
+            Path(unfinished).replace(path)
+        finally:
+            Path(unfinished).unlink(missing_ok=True)
         kept = make
     return kept
 

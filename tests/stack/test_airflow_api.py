@@ -52,7 +52,7 @@ def test_a_secret_that_was_never_written_is_made_anew_and_a_kill_leaves_none(
     # As a full disk stops it: nothing is there under the final name.
     with pytest.raises(TypeError):
         airflow._secret(current, "fernet", None)  # type: ignore[arg-type]
-    assert not (tmp_path / "airflow" / "fernet.secret").exists()
+    assert [kept.name for kept in path.parent.iterdir()] == ["jwt.secret"]
 
 
 @pytest.fixture
