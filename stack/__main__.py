@@ -120,7 +120,8 @@ def main() -> int:
     for end in (signal.SIGTERM, signal.SIGHUP):
         # Who starts us with `nohup` has it ignored, and so it stays.
         if signal.getsignal(end) != signal.SIG_IGN:
-            signal.signal(end, lambda *_: signal.raise_signal(signal.SIGINT))
+            # Not by raising SIGINT, which a script's `make up &` ignores.
+            signal.signal(end, signal.default_int_handler)
     try:
         current = settings.load()
         if arguments.command == "demo":

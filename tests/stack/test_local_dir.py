@@ -28,7 +28,9 @@ HOLDS = (
 )
 # `make up` with a service that takes long and, as a thread that waits for an answer, hears of no interrupt.
 SLOW = (
-    "import sys, time\n"
+    "import signal, sys, time\n"
+    "if sys.argv.pop(1) == 'deaf':\n"
+    "    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     "from stack import __main__ as commands\n"
     "class Slow:\n"
     "    def process(self, _): return self\n"
@@ -110,7 +112,8 @@ def test_initdb_s_reason_is_the_line_that_tells_it() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("service", ["postgres", "airflow"])
 def test_an_interrupted_start_ends_soon(tmp_path: Path, number: signal.Signals, service: str) -> None:
-    with program(SLOW, tmp_path, service, "up") as up:
+    # To Ctrl-C a script's `make up &` is deaf.
+    with program(SLOW, tmp_path, "hears" if number == signal.SIGINT else "deaf", service, "up") as up:
         assert up.stdout
         assert "slow\n" in up.stdout
         began = time.monotonic()
