@@ -1,17 +1,22 @@
 """`python -m dashboards.build`: the marts as a static site, one folder that any web server can serve.
 
-The folder holds the page as it is in `dashboards/page`, ECharts as it was released, and one JSON file a view. It is written beside the old
-one and takes its place at the end, so that a page that is being read never sees half of a build.
+The folder holds the page as it is in `dashboards/page`, ECharts as it was released, and one JSON file a view. Those are written beside the old
+ones: `data` is a link, which leads to them at the end. So a page that is being read never sees half of a build, and a reader always finds one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
+import fcntl
 import json
+import os
 import re
+import secrets
 import shutil
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -40,6 +45,8 @@ MARTS = (
     "fct_seller_performance",
     "fct_seller_tier_progression",
 )
+# How the folders that `data` leads to, one a build, are named.
+VERSION = "data-"
 # The page's terms that the dbt project defines, each with how many sentences of its definition a reader of the page needs.
 DEFINED = {
     "gmv_usd": 1,
@@ -119,21 +126,49 @@ def _plain(value: Any) -> str:
 
 def write(site: Path, content: dict[str, Any]) -> None:
     """Write the whole site to the folder `site`, in place of what was there. Raises StackError when the folder holds something else."""
-    if site.exists() and any(site.iterdir()) and not (site / "data" / "about.json").is_file():
-        raise StackError(f"{site} holds something else than a dashboard: name another folder, or empty it")
-    fresh, old = (site.with_name(f".{site.name}.{state}") for state in ("new", "old"))
-    for leftover in (fresh, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    site.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(PAGE, fresh)
-    shutil.copytree(VENDOR, fresh / "vendor")
-    (fresh / "data").mkdir()
-    for name, view in content.items():
-        (fresh / "data" / f"{name}.json").write_text(as_json(view), encoding="utf-8")
-    if site.exists():
-        site.rename(old)
-    fresh.rename(site)
-    shutil.rmtree(old, ignore_errors=True)
+    site.mkdir(parents=True, exist_ok=True)
+    with _only_one(site):
+        current, link = site / "data", site / ".data"
+        others = [path for path in site.iterdir() if not path.name.startswith((VERSION, link.name))]
+        if others and not (current / "about.json").is_file():
+            raise StackError(f"{site} holds something else than a dashboard: name another folder, or empty it")
+        fresh = site / f"{VERSION}{secrets.token_hex(4)}"
+        fresh.mkdir()
+        for name, view in content.items():
+            (fresh / f"{name}.json").write_text(as_json(view), encoding="utf-8")
+        _copy(VENDOR, site / "vendor")
+        if current.is_dir() and not current.is_symlink():
+            # Of a version that had no link.
+            current.rename(site / f"{VERSION}before")
+        link.unlink(missing_ok=True)
+        link.symlink_to(fresh.name)
+        link.replace(current)
+        _copy(PAGE, site)
+        for path in site.glob(f"{VERSION}*"):
+            if path != fresh:
+                shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """One program at a time; the others wait. A kill ends it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Put each file of `source` into `target`, whole, in place of what was there; `index.html`, which asks for all others, last."""
+    for path in sorted(source.rglob("*"), key=lambda path: path.name == "index.html"):
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            new = copy.with_name(f".{copy.name}.new")
+            shutil.copy2(path, new)
+            new.replace(copy)
 
 
 def weight(site: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import json
 import os
 import re
 import signal
@@ -138,6 +139,52 @@ def test_a_new_build_takes_the_place_of_the_old_one_and_of_nothing_else(tmp_path
     assert (tmp_path / "mine" / "letter.txt").exists()
 
 
+def test_a_reader_finds_a_whole_page_while_others_build(tmp_path: Path) -> None:
+    """Builders are programs; each writes its number into every view."""
+    site = tmp_path / "site"
+    build.write(site, {name: {"builder": 0} for name in VIEWS})
+    code = (
+        "import sys; from pathlib import Path; from dashboards import build\n"
+        f"for _ in range(5): build.write(Path({str(site)!r}), dict.fromkeys({list(VIEWS)}, {{'builder': int(sys.argv[1])}}))"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    builders = [subprocess.Popen([sys.executable, "-c", code, str(number)], env=env) for number in (1, 2, 3, 4)]
+    reads = 0
+    while any(builder.poll() is None for builder in builders):
+        assert (site / "index.html").read_bytes() == (build.PAGE / "index.html").read_bytes()
+        assert json.loads((site / "data" / "about.json").read_text())["builder"] in range(5)
+        reads += 1
+    assert reads
+    assert [builder.returncode for builder in builders] == [0, 0, 0, 0]
+    assert len({path.read_text() for path in (site / "data").iterdir()}) == 1
+    assert [path.name for path in site.iterdir() if path.name.startswith((".", "data-"))] == [
+        (site / "data").readlink().name
+    ]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_build_that_is_killed_keeps_no_other_from_building(tmp_path: Path, is_first: bool) -> None:
+    site = tmp_path / "site"
+    if not is_first:
+        build.write(site, VIEWS | {"about": {"builder": 1}})
+    with pytest.raises(TypeError, match="no form in JSON"):
+        build.write(site, VIEWS | {"about": {"builder": object()}})
+    assert is_first or (site / "data" / "about.json").read_text() == '{"builder":1}'
+    build.write(site, VIEWS | {"about": {"builder": 2}})
+    assert (site / "data" / "about.json").read_text() == '{"builder":2}'
+    assert len(list(site.glob("data-*"))) == 1
+
+
+def test_a_site_of_an_earlier_version_is_built_anew(tmp_path: Path) -> None:
+    """Its data were a folder."""
+    site = tmp_path / "site"
+    (site / "data").mkdir(parents=True)
+    (site / "data" / "about.json").write_text("{}")
+    build.write(site, VIEWS | {"about": {"builder": 2}})
+    assert (site / "data" / "about.json").read_text() == '{"builder":2}'
+    assert len(list(site.glob("data-*"))) == 1
+
+
 def test_the_server_serves_the_folder_and_no_list_of_it(tmp_path: Path) -> None:
     build.write(tmp_path / "site", VIEWS)
     (tmp_path / "secret").touch()
@@ -190,6 +237,8 @@ def test_following_builds_once_a_run_and_says_once_what_keeps_it_from_building(
 ) -> None:
     """Its looks: nothing published; a run that cannot be shown, for two reasons of which nobody thought of one, then shown; the same run; the next one, but
     the warehouse is gone; it is back.
+    """Its looks: nothing published; a run that cannot be shown, for two reasons, of one of which nobody has thought; then shown; the same run;
+    the next one, but the warehouse is gone; it is back.
     """
     looks = iter(["", "run 1", "run 1", "run 1", "run 1", "run 2", "run 2"])
     outcomes = iter([StackError("no marts"), KeyError("a day"), None, OSError("gone"), None])
