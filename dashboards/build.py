@@ -130,7 +130,7 @@ def write(site: Path, content: dict[str, Any]) -> None:
     with _only_one(site):
         current, link = site / "data", site / ".data"
         others = [path for path in site.iterdir() if not path.name.startswith((VERSION, link.name))]
-        if others and not (current / "about.json").is_file():
+        if others and not any(site.glob("data*/about.json")):
             raise StackError(f"{site} holds something else than a dashboard: name another folder, or empty it")
         fresh = site / f"{VERSION}{secrets.token_hex(4)}"
         fresh.mkdir()

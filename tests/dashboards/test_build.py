@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +174,28 @@ def test_a_build_that_is_killed_keeps_no_other_from_building(tmp_path: Path, is_
     build.write(site, VIEWS | {"about": {"builder": 2}})
     assert (site / "data" / "about.json").read_text() == '{"builder":2}'
     assert len(list(site.glob("data-*"))) == 1
+
+
+@pytest.mark.parametrize("call", range(4))
+def test_a_first_build_that_is_killed_between_two_files_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    calls = iter(range(100))
+
+    class Killed(BaseException):
+        pass
+
+    def copy(source: Path, target: Path) -> None:
+        if next(calls) == call:
+            raise Killed
+        shutil.copy(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dashboards.build.shutil.copy2", copy)
+        with pytest.raises(Killed):
+            build.write(tmp_path / "site", VIEWS)
+    build.write(tmp_path / "site", VIEWS)
+    assert (tmp_path / "site" / "index.html").is_file()
 
 
 def test_a_site_of_an_earlier_version_is_built_anew(tmp_path: Path) -> None:
