@@ -60,12 +60,18 @@ totals as (
     union all
     select
         'int_payments_usd -> fct_payment_reconciliation, platform_fee_usd' as step,
-        (select coalesce(sum(platform_fee_usd), 0) from captured where fees_without_value = 0) as total_before,
+        (
+            select coalesce(sum(platform_fee_usd), 0) from captured
+            where fees_without_value = 0
+        ) as total_before,
         (select coalesce(sum(platform_fee_usd), 0) from {{ ref('fct_payment_reconciliation') }}) as total_after
     union all
     select
         'int_payments_usd -> fct_payment_reconciliation, seller_payout_usd' as step,
-        (select coalesce(sum(seller_payout_usd), 0) from captured where payouts_without_value = 0) as total_before,
+        (
+            select coalesce(sum(seller_payout_usd), 0) from captured
+            where payouts_without_value = 0
+        ) as total_before,
         (select coalesce(sum(seller_payout_usd), 0) from {{ ref('fct_payment_reconciliation') }}) as total_after
 )
 
