@@ -258,8 +258,6 @@ def test_a_page_that_is_not_built_yet_says_so_and_nothing_else_is_there(tmp_path
 def test_following_builds_once_a_run_and_says_once_what_keeps_it_from_building(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its looks: nothing published; a run that cannot be shown, for two reasons of which nobody thought of one, then shown; the same run; the next one, but
-    the warehouse is gone; it is back.
     """Its looks: nothing published; a run that cannot be shown, for two reasons, of one of which nobody has thought; then shown; the same run;
     the next one, but the warehouse is gone; it is back.
     """
