@@ -151,7 +151,7 @@ def tiers_ours(tables: Tables) -> dict[str, DataFrame]:
 def dedup_naive(tables: Tables) -> dict[str, DataFrame]:
     """One window over all rows."""
     event = Window.partitionBy("event_key")
-    order = [F.asc_nulls_first(name) for name in ("event_timestamp", "created_at", "id")]
+    order = [F.asc_nulls_first(name) for name in ("last_seen_at", "created_at", "id")]
     whole = event.orderBy(*order).rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     rows = (
         tables.read(PAYMENTS.lake_name)
@@ -162,7 +162,7 @@ def dedup_naive(tables: Tables) -> dict[str, DataFrame]:
         .withColumn("currency", currency_code())
         .withColumn("last_seen_at", F.coalesce("event_timestamp", "created_at"))
         .withColumn("payment_id", F.first("id").over(whole))
-        .withColumn("first_seen_at", F.first(F.coalesce("event_timestamp", "created_at")).over(whole))
+        .withColumn("first_seen_at", F.first("last_seen_at").over(whole))
         .withColumn("_first_created_at", F.first("created_at").over(whole))
         .withColumn("_last_id", F.last("id").over(whole))
         .withColumn("duplicate_count", F.count("*").over(whole) - 1)

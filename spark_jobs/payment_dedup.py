@@ -22,8 +22,8 @@ from spark_jobs.tables import (
     is_live,
 )
 
-# The total order of an event's rows. Structs compare field by field, nulls first, and `id` ends every tie.
-EVENT_ORDER = ("event_timestamp", "created_at", "id")
+# The total order of an event's rows: by when each was seen. Structs compare field by field, nulls first, and `id` ends every tie.
+EVENT_ORDER = ("_seen_at", "created_at", "id")
 
 # A verdict takes some 200 bytes in each executor's memory.
 MAX_VERDICTS = 1_000_000
@@ -43,7 +43,7 @@ def deduplicate(payments: DataFrame) -> DataFrame:
     Returns:
         `tables.INT_PAYMENTS_DEDUPLICATED`: the first row's identity, the last row's state, first and last by EVENT_ORDER.
     """
-    row = F.when(is_live(), F.struct(*EVENT_ORDER, *(_state(name) for name in _STATE)))
+    row = F.when(is_live(), F.struct(*_order(), *(_state(name) for name in _STATE)))
     events = (
         payments.groupBy(event_key().alias("event_key"))
         .agg(
@@ -59,8 +59,8 @@ def deduplicate(payments: DataFrame) -> DataFrame:
             F.col("_first")["id"].alias("payment_id"),
             F.col("_first")["created_at"].alias("created_at"),
             (F.col("_rows") - 1).alias("duplicate_count"),
-            _seen_at(F.col("_first")).alias("first_seen_at"),
-            _seen_at(F.col("_last")).alias("last_seen_at"),
+            F.col("_first")["_seen_at"].alias("first_seen_at"),
+            F.col("_last")["_seen_at"].alias("last_seen_at"),
         )
     )
     return INT_PAYMENTS_DEDUPLICATED.conform(events)
@@ -78,7 +78,7 @@ def deduplicate_all(payments: DataFrame, max_verdicts: int = MAX_VERDICTS) -> Da
     repeated = has_id.groupBy(hashed).count().where("count > 1").select("_hash").cache()
     if repeated.count() > max_verdicts:
         return deduplicate(payments)
-    order = F.when(is_live(), F.struct(*EVENT_ORDER))
+    order = F.when(is_live(), F.struct(*_order()))
     verdicts = (
         has_id.withColumn("_hash", hashed)
         .join(F.broadcast(repeated), on="_hash", how="left_semi")
@@ -106,7 +106,7 @@ def deduplicate_all(payments: DataFrame, max_verdicts: int = MAX_VERDICTS) -> Da
             F.when(is_alone, F.col("id")).otherwise(first["id"]).alias("payment_id"),
             F.when(is_alone, F.col("created_at")).otherwise(first["created_at"]).alias("created_at"),
             F.coalesce(verdict["_rows"] - 1, F.lit(0)).alias("duplicate_count"),
-            F.when(is_alone, _seen_at()).otherwise(_seen_at(first)).alias("first_seen_at"),
+            F.when(is_alone, _seen_at()).otherwise(first["_seen_at"]).alias("first_seen_at"),
             _seen_at().alias("last_seen_at"),
             F.coalesce(verdict["_landed_at"], F.col(EXTRACTED_AT)).alias(RAW_EXTRACTED_AT),
         )
@@ -136,10 +136,14 @@ def _state(name: str) -> Column:
     return normalized.get(name, F.col(name))
 
 
-def _seen_at(row: Column | None = None) -> Column:
-    """When a row, or a struct of EVENT_ORDER, was seen."""
-    event_timestamp, created_at = (F.col(name) if row is None else row[name] for name in EVENT_ORDER[:2])
-    return F.coalesce(event_timestamp, created_at)
+def _seen_at() -> Column:
+    """When a row was seen: when its event happened, or, where the provider does not say, when the row was made."""
+    return F.coalesce("event_timestamp", "created_at")
+
+
+def _order() -> list[Column]:
+    """A row's EVENT_ORDER."""
+    return [_seen_at().alias("_seen_at"), *(F.col(name) for name in EVENT_ORDER[1:])]
 
 
 def update(run: Run) -> None:

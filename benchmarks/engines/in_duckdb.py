@@ -56,7 +56,7 @@ last_of_repeated as (
     where is_live
     window event_rows as (
         partition by event_key
-        order by event_timestamp nulls first, created_at nulls first, id
+        order by seen_at nulls first, created_at nulls first, id
         rows between unbounded preceding and unbounded following
     )
     qualify id = last_value(id) over event_rows

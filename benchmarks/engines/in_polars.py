@@ -58,7 +58,7 @@ def deduplicated(inputs: Callable[[str], pl.LazyFrame]) -> Frames:
     )
     judged = (
         of_repeated.filter(_is_live())
-        .sort("event_key", "event_timestamp", "created_at", "id", nulls_last=False)
+        .sort("event_key", "seen_at", "created_at", "id", nulls_last=False)
         .group_by("event_key", maintain_order=True)
         .agg(
             pl.all().last(),

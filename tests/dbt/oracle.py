@@ -29,6 +29,12 @@ def event_key(row: Row) -> str:
     return (row["event_id"] or "").strip(" ") or f"payment:{row['id']}"
 
 
+def seen_at(row: Row) -> datetime.datetime | None:
+    """When the event of a payment row happened; where the provider does not say, when the row was made."""
+    seen: datetime.datetime | None = row["event_timestamp"] or row["created_at"]
+    return seen
+
+
 def payment_events(payments: Iterable[Row]) -> list[Row]:
     """The rows of int_payments_deduplicated."""
     by_event: dict[str, list[Row]] = defaultdict(list)
@@ -38,7 +44,7 @@ def payment_events(payments: Iterable[Row]) -> list[Row]:
     for key, rows in by_event.items():
         live = [row for row in rows if is_live(row)]
         # Nulls first, ids as text.
-        live.sort(key=lambda row: (nulls_first(row["event_timestamp"]), nulls_first(row["created_at"]), str(row["id"])))
+        live.sort(key=lambda row: (nulls_first(seen_at(row)), nulls_first(row["created_at"]), str(row["id"])))
         if not live:
             continue
         first, last = live[0], live[-1]
@@ -53,8 +59,8 @@ def payment_events(payments: Iterable[Row]) -> list[Row]:
                 "currency": last["currency"].strip(" ").upper(),
                 "processed_at": last.get("processed_at"),
                 "duplicate_count": len(live) - 1,
-                "first_seen_at": first["event_timestamp"] or first["created_at"],
-                "last_seen_at": last["event_timestamp"] or last["created_at"],
+                "first_seen_at": seen_at(first),
+                "last_seen_at": seen_at(last),
                 "_raw_extracted_at": max(row["_airbyte_extracted_at"] for row in rows),
             }
         )

@@ -61,6 +61,11 @@ def _nulls_first(*values: Any) -> tuple[Any, ...]:
     return tuple((value is not None, value if value is not None else 0) for value in values)
 
 
+def _seen_at(row: Row) -> datetime | None:
+    seen: datetime | None = row["event_timestamp"] or row["created_at"]
+    return seen
+
+
 def deduplicated(payments: list[Row]) -> list[Row]:
     events: dict[str, list[Row]] = defaultdict(list)
     for row in payments:
@@ -69,7 +74,7 @@ def deduplicated(payments: list[Row]) -> list[Row]:
     result = []
     for key, rows in events.items():
         live = [row for row in rows if is_live(row)]
-        live.sort(key=lambda row: _nulls_first(row["event_timestamp"], row["created_at"], row["id"]))
+        live.sort(key=lambda row: _nulls_first(_seen_at(row), row["created_at"], row["id"]))
         if not live:
             continue
         first, last = live[0], live[-1]
@@ -84,8 +89,8 @@ def deduplicated(payments: list[Row]) -> list[Row]:
                 "created_at": first["created_at"],
                 "processed_at": last["processed_at"],
                 "duplicate_count": len(live) - 1,
-                "first_seen_at": first["event_timestamp"] or first["created_at"],
-                "last_seen_at": last["event_timestamp"] or last["created_at"],
+                "first_seen_at": _seen_at(first),
+                "last_seen_at": _seen_at(last),
                 "_raw_extracted_at": max(row["_airbyte_extracted_at"] for row in rows),
             }
         )

@@ -58,6 +58,16 @@ def test_a_payment_without_an_event_id_is_its_own_event(spark: SparkSession, bla
     }
 
 
+def test_a_refund_without_an_event_time_is_no_older_than_its_purchase(spark: SparkSession) -> None:
+    event = events(
+        spark,
+        payment("a", when=ONE, created_at=ONE, status="completed"),
+        payment("b", when=None, created_at=THREE, status="refunded"),
+    )["e"]
+    assert (event["payment_id"], event["status"], event["created_at"]) == ("a", "refunded", ONE)
+    assert (event["first_seen_at"], event["last_seen_at"]) == (ONE, THREE)
+
+
 def test_an_event_id_is_compared_without_the_spaces_round_it(spark: SparkSession) -> None:
     found = events(spark, payment("a", " e"), payment("b", "e ", TWO))
     assert [(row["payment_id"], row["event_id"], row["duplicate_count"]) for row in found.values()] == [("a", "e", 1)]
@@ -71,12 +81,21 @@ def test_white_space_that_is_no_space_is_part_of_an_event_id(spark: SparkSession
 @pytest.mark.parametrize(
     ("rows", "first", "last"),
     [
-        ([payment("a", when=None, created_at=THREE), payment("b", when=ONE)], "a", "b"),
+        ([payment("a", when=None, created_at=THREE), payment("b", when=TWO)], "b", "a"),
+        ([payment("a", when=None, created_at=ONE), payment("b", when=TWO)], "a", "b"),
+        ([payment("b", when=None, created_at=None), payment("a", when=ONE)], "b", "a"),
         ([payment("a", created_at=None), payment("b", created_at=ONE)], "a", "b"),
         ([payment("a", created_at=TWO), payment("b", created_at=ONE)], "b", "a"),
         ([payment("10"), payment("9")], "10", "9"),
     ],
-    ids=["no event time comes first", "then no creation time", "then the earlier creation", "then the id as text"],
+    ids=[
+        "no event time: its creation, later",
+        "no event time: its creation, earlier",
+        "no time at all comes first",
+        "then no creation time",
+        "then the earlier creation",
+        "then the id as text",
+    ],
 )
 def test_the_order_is_total(spark: SparkSession, rows: list[Row], first: str, last: str) -> None:
     event = events(spark, *({**row, "status": row["id"]} for row in rows))["e"]
@@ -135,6 +154,8 @@ def test_many_random_events(spark: SparkSession) -> None:
     expected = by_key(INT_PAYMENTS_DEDUPLICATED, deduplicated([columns | row for row in payments]))
     found = events(spark, *payments)
     assert {(key,): row for key, row in found.items()} == expected
+    seen = [(row["first_seen_at"], row["last_seen_at"]) for row in found.values()]
+    assert all(first is None or first <= last for first, last in seen)
 
 
 @pytest.mark.parametrize("max_verdicts", [0, 1000], ids=["too many for verdicts", "verdicts"])

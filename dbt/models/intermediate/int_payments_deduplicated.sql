@@ -16,7 +16,10 @@ with raw_rows as (
 ),
 
 payments as (
-    select * from {{ ref('stg_marketplace__payments') }}
+    select
+        *,
+        coalesce(event_timestamp, created_at) as seen_at
+    from {{ ref('stg_marketplace__payments') }}
 ),
 
 events as (
@@ -59,15 +62,15 @@ deduplicated as (
         first_value(payments.created_at) over event as created_at,
         payments.processed_at,
         count(*) over event - 1 as duplicate_count,
-        first_value(coalesce(payments.event_timestamp, payments.created_at)) over event as first_seen_at,
-        coalesce(payments.event_timestamp, payments.created_at) as last_seen_at,
+        first_value(payments.seen_at) over event as first_seen_at,
+        payments.seen_at as last_seen_at,
         reopened._raw_extracted_at
     from payments
     inner join reopened on payments.event_key = reopened.event_key
     qualify payments.payment_id = last_value(payments.payment_id) over event
     window event as (
         partition by payments.event_key
-        order by payments.event_timestamp nulls first, payments.created_at nulls first, payments.payment_id
+        order by payments.seen_at nulls first, payments.created_at nulls first, payments.payment_id
         rows between unbounded preceding and unbounded following
     )
 )

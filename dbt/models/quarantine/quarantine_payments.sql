@@ -7,7 +7,8 @@ with last_rows as (
         payment_id as last_row_id
     from {{ ref('stg_marketplace__payments') }}
     qualify row_number() over (
-        partition by event_key order by event_timestamp desc nulls last, created_at desc nulls last, payment_id desc
+        partition by event_key
+        order by coalesce(event_timestamp, created_at) desc nulls last, created_at desc nulls last, payment_id desc
     ) = 1
 ),
 

@@ -31,10 +31,10 @@ numbered as (
     select
         *,
         row_number() over (
-            partition by event_key order by event_timestamp nulls first, created_at nulls first, id
+            partition by event_key order by seen_at nulls first, created_at nulls first, id
         ) as from_first,
         row_number() over (
-            partition by event_key order by event_timestamp desc nulls last, created_at desc nulls last, id desc
+            partition by event_key order by seen_at desc nulls last, created_at desc nulls last, id desc
         ) as from_last
     from live_rows
 ),
