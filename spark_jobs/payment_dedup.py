@@ -73,16 +73,15 @@ def deduplicate_all(payments: DataFrame, max_verdicts: int = MAX_VERDICTS) -> Da
     which is broadcast to one scan of all rows. More than `max_verdicts` replayed events are too many for that: then every row is grouped.
     """
     # By hash, which is small: a collision only makes a verdict on an event that is alone.
-    hashed = F.xxhash64(_event_id()).alias("_hash")
-    has_id = payments.where(_event_id().isNotNull())
-    repeated = has_id.groupBy(hashed).count().where("count > 1").select("_hash").cache()
+    hashed = F.xxhash64(event_key()).alias("_hash")
+    repeated = payments.groupBy(hashed).count().where("count > 1").select("_hash").cache()
     if repeated.count() > max_verdicts:
         return deduplicate(payments)
     order = F.when(is_live(), F.struct(*_order()))
     verdicts = (
-        has_id.withColumn("_hash", hashed)
+        payments.withColumn("_hash", hashed)
         .join(F.broadcast(repeated), on="_hash", how="left_semi")
-        .groupBy(_event_id().alias("event_key"))
+        .groupBy(event_key().alias("event_key"))
         .agg(
             F.min(order).alias("_first"),
             F.max(order).alias("_last"),

@@ -58,6 +58,15 @@ def test_a_payment_without_an_event_id_is_its_own_event(spark: SparkSession, bla
     }
 
 
+def test_an_event_id_may_be_the_key_of_a_payment_without_one(spark: SparkSession) -> None:
+    """Then the two are one event, as the key says, by whichever form."""
+    found = events(spark, payment("a", None), payment("b", "payment:a", TWO), payment("c", None))
+    assert {key: (row["payment_id"], row["duplicate_count"]) for key, row in found.items()} == {
+        "payment:a": ("a", 1),
+        "payment:c": ("c", 0),
+    }
+
+
 def test_a_refund_without_an_event_time_is_no_older_than_its_purchase(spark: SparkSession) -> None:
     event = events(
         spark,
