@@ -64,15 +64,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Scope:
-    """What to recompute: everything, nothing, or the rows of some keys."""
+    """What to recompute: everything, the rows of some keys, or (without keys) nothing."""
 
     everything: bool
     keys: DataFrame | None = None
-
-    @property
-    def nothing(self) -> bool:
-        """Whether there is nothing to recompute."""
-        return not self.everything and self.keys is None
 
     def of(self, rows: DataFrame) -> DataFrame:
         """The rows in scope; `rows` has the scope's key columns."""
