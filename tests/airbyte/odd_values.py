@@ -163,6 +163,7 @@ VALUES: list[tuple[str, str, Any]] = [
     ("json", r"""'{"lone": "\ud83d"}'""", UNREPRESENTABLE),
     ("json", r"""'{"not one": "\\u0000"}'""", Json(r'{"not one":"\\u0000"}')),
     ("json", "'1e999999'", UNREPRESENTABLE),
+    ("json", r"E' \t\r\nnull\n'", UNREPRESENTABLE),
     # nothing
     ("text", "null", None),
     ("jsonb", "null", None),

@@ -398,6 +398,44 @@ def test_equal_rows_of_a_table_without_a_key_all_land(
     assert counted == [{"page": "home", "n": 3}]
 
 
+def test_of_a_row_with_several_large_values_the_largest_become_null(
+    db: psycopg.Connection[Any], connection: Connection, emulator: Settings
+) -> None:
+    """In JSON a control character takes six bytes, a byte of bytea two."""
+    columns = {"a": "text", "b": "jsonb", "c": "text", "d": "bytea", "e": "text[]", "f": "text", "g": "text"}
+    db.execute(
+        f"create table big (id int primary key, {', '.join(f'{n} {kind}' for n, kind in columns.items())})".encode()
+    )
+    db.execute("insert into big (id, a, g) values (1, 'x', null)")
+    db.execute(
+        "insert into big select 2, repeat('y', 5000000), to_jsonb(repeat('y', 5000000)), 'x', (repeat('y', 1000000))::bytea, "
+        r"array[repeat('y', 5000000)], repeat(E'\x01', 5200000), repeat('y', 5000001)"
+    )
+    db.execute(r"insert into big (id, a, c) values (3, repeat(E'\x01', 5242880), repeat('y', 5242881))")
+    db.execute(
+        "insert into big select 4, r, to_jsonb(left(r, 5000000)), r, left(r, 2600000)::bytea, null, r, r from (select repeat('y', 5242880) as r) as r"
+    )
+    catalog, _ = connection.call(SOURCE, "discover", config=connection.source)
+    connection.catalog = configured(catalog[0]["catalog"]["streams"], {"big": ("incremental", "append_dedup")})
+    assert connection.sync() == 4
+    found = bigquery.query(
+        bigquery.client(emulator),
+        "select id, length(a) as a, if(b is null, null, length(to_json_string(b))) as b, length(c) as c, length(d) as d, "
+        "if(e is null, null, length(to_json_string(e))) as e, "
+        "length(f) as f, length(g) as g, to_json_string(_airbyte_meta.changes) as changes from landing.big order by id",
+    )
+    kept = [{name: found[i][name] for name in columns if found[i][name] is not None} for i in range(4)]
+    nulled = [{c["field"]: c["reason"] for c in json.loads(row["changes"])} for row in found]
+    assert kept == [
+        {"a": 1},
+        {"a": 5000000, "b": 5000002, "c": 1, "d": 2000002},
+        {},
+        {"b": 5000002, "d": 5200002},
+    ]
+    assert [sorted(one) for one in nulled] == [[], ["e", "f", "g"], ["a", "c"], ["a", "c", "f", "g"]]
+    assert {reason for one in nulled for reason in one.values()} == {"SOURCE_FIELD_SIZE_LIMITATION"}
+
+
 def test_columns_with_the_names_that_the_query_uses_are_read(
     db: psycopg.Connection[Any], connection: Connection, emulator: Settings
 ) -> None:

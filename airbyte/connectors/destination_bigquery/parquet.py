@@ -14,7 +14,7 @@ from airbyte.connectors.destination_bigquery.columns import STREAM, Column, stag
 from airbyte.connectors.destination_bigquery.statements import clean_meta
 from airbyte.connectors.protocol import APPEND, ConfiguredStream
 
-# One record may be this large; DuckDB keeps two of this size a thread.
+# One record may be this large, and a larger one sometimes, by its place in the file; DuckDB keeps two buffers of twice this size a thread.
 MAXIMUM_RECORD_BYTES = 16 << 20
 
 

@@ -14,8 +14,10 @@ from psycopg import sql
 from airbyte.connectors.protocol import SUSPICIOUS_NUMBER, ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column
 
-# A record is read as one piece, escaped: BigQuery loads rows of 100 MB at most, this destination records of 16 MB.
+# A record is read as one piece, escaped: BigQuery loads rows of 100 MB at most, this destination records of 16 MiB.
 MAXIMUM_FIELD_BYTES = 5 << 20
+# Of all large values of a row, as JSON, in which a byte takes up to six; 2 MiB are left for the other columns.
+MAXIMUM_ROW_BYTES = 14 << 20
 # Arrays and objects within each other.
 MAXIMUM_LEVELS = 500
 TOO_LARGE, NOT_REPRESENTABLE = "SOURCE_FIELD_SIZE_LIMITATION", "SOURCE_SERIALIZATION_ERROR"
@@ -43,6 +45,12 @@ _DEEP = sql.SQL(
     "string_to_table(regexp_replace(regexp_replace({text}, {string}, '', 'g'), '[^][{{}}]+', '', 'g'), null) with ordinality as b (c, place)) as d"
     ") > {levels})"
 )
+# Of a row's large values, the places of those that have no room beside all smaller ones. Nearly every row is so small that no length needs to be known.
+_LARGEST = sql.SQL(
+    "case when {bytes} > {row} / 6 then (select array_agg(place) from (select place, length, sum(length) over (order by length, place) as total "
+    "from unnest(array[{lengths}]) with ordinality as u (length, place)) as s where length > 0 and total > {row}) end"
+)
+_OF_ROW = sql.Identifier("~largest")
 
 
 def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.Composable | None) -> sql.Composed:
@@ -51,7 +59,11 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
     where = sql.SQL(" where ") + condition if condition is not None else sql.SQL("")
     # Names of ours: an identifier has 63 bytes, and a column's own may take them all.
     text_of = {name: sql.Identifier(f"~{number} text") for number, name in enumerate(columns)}
-    problems = {name: found for name, column in columns.items() if (found := _problem(column, text_of[name]))}
+    large = [name for name, column in columns.items() if column.may_be_large]
+    places = {name: place for place, name in enumerate(large, 1)}
+    problems = {
+        name: found for name, column in columns.items() if (found := _problem(column, text_of[name], places.get(name)))
+    }
     sent = [_sent(name, column) for name, column in columns.items()]
     # `x` alone would be the column of that name, where there is one.
     line: sql.Composable = sql.SQL("row_to_json(x.*)::text")
@@ -66,6 +78,14 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
         marks = {name: sql.Identifier(f"~{number}") for number, name in enumerate(problems)}
         texts = [sql.SQL("{} as {}").format(_text(name, columns[name]), text_of[name]) for name in problems]
         read = [sql.Identifier(name) for name in columns]
+        texts_of_rows = sql.SQL("select {read}, {texts} from {table}{where} offset 0").format(
+            read=_list(read), texts=_list(texts), table=table, where=where
+        )
+        if places:
+            largest = _largest([(text_of[name], columns[name]) for name in large])
+            texts_of_rows = sql.SQL("select w.*, {} as {} from ({}) as w offset 0").format(
+                largest, _OF_ROW, texts_of_rows
+            )
         noted = [sql.SQL("{} as {}").format(problem, marks[name]) for name, problem in problems.items()]
         kept = [
             sql.SQL("case when y.{0} is null then y.{1} end as {1}").format(marks[name], sql.Identifier(name))
@@ -79,7 +99,7 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
         # Nearly every row is clean, and is asked nothing more. OFFSET keeps the planner from evaluating each text, and each check, once a mention.
         rows = sql.SQL(
             "select {line} || case when {clean} then '' else ',\"meta\":{{\"changes\":[' || concat_ws(',', {changes}) || ']}}' end "
-            "from (select {sent}, {noted} from (select {read}, {texts} from {table}{where} offset 0) as z offset 0) as y "
+            "from (select {sent}, {noted} from ({texts_of_rows}) as z offset 0) as y "
             "cross join lateral (select {kept}) as x"
         ).format(
             line=line,
@@ -87,10 +107,7 @@ def query(stream: ConfiguredStream, columns: dict[str, Column], condition: sql.C
             changes=_list(changes),
             sent=_list(sent),
             noted=_list(noted),
-            read=_list(read),
-            texts=_list(texts),
-            table=table,
-            where=where,
+            texts_of_rows=texts_of_rows,
             kept=_list(kept),
         )
     # Now no line holds a control character, so CSV with such a quote and delimiter quotes nothing.
@@ -116,15 +133,38 @@ def _text(name: str, column: Column) -> sql.Composed:
     return sql.SQL("to_json({})::text" if column.is_array else "{}::text").format(sql.Identifier(name))
 
 
-def _problem(column: Column, text: sql.Identifier) -> sql.Composed | None:
-    """The reason why a value of that `text` cannot be sent, null when it can; None when every value of the type can."""
+def _largest(columns: Sequence[tuple[sql.Identifier, Column]]) -> sql.Composed:
+    """Of a row's large values, (text, column): the places, counted from 1, of those that become null for the row's size."""
+    lengths = [
+        sql.SQL("case when octet_length({0}) <= {1} then octet_length({2}) end").format(
+            text,
+            sql.Literal(MAXIMUM_FIELD_BYTES),
+            text
+            if column.is_array or column.type_name in ("json", "jsonb")
+            else sql.SQL("to_json({})::text").format(text),
+        )
+        for text, column in columns
+    ]
+    sizes = [sql.SQL("coalesce(octet_length({}), 0)").format(text) for text, _ in columns]
+    return _LARGEST.format(
+        bytes=sql.SQL(" + ").join(sizes),
+        lengths=_list(lengths),
+        row=sql.Literal(MAXIMUM_ROW_BYTES),
+    )
+
+
+def _problem(column: Column, text: sql.Identifier, place: int | None) -> sql.Composed | None:
+    """The reason why a value of that `text` cannot be sent, null when it can; None when every value of the type can. `place` is that among the large values."""
     tests = []
     if column.may_be_large:
         test = sql.SQL("octet_length({}) > {}").format(text, sql.Literal(MAXIMUM_FIELD_BYTES))
         tests.append((test, TOO_LARGE))
+    if place is not None:
+        tests.append((sql.SQL("{} = any({})").format(sql.Literal(place), _OF_ROW), TOO_LARGE))
     if column.type_name in ("json", "jsonb") and not column.is_array:
-        # A record says null for JSON's null as for no value at all.
-        tests.append((sql.SQL("{} = 'null'").format(text), NOT_REPRESENTABLE))
+        # A record says null for JSON's null as for no value at all. `json` keeps the white space that it was given.
+        test = sql.SQL("{} = 'null'" if column.type_name == "jsonb" else r"btrim({}, E' \t\n\r') = 'null'").format(text)
+        tests.append((test, NOT_REPRESENTABLE))
     if column.may_hold_wide_numbers:
         test = _WIDE.format(
             text=text,
