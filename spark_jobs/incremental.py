@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import reduce
 
@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 
 from spark_jobs.lake import Lake, Position, TableState
 from spark_jobs.progress import CHANGED, PUBLISHED, READ, Progress, Step
-from spark_jobs.tables import RawTable, ResultTable, schema
-from spark_jobs.warehouse import IS_DELETED, RawState, Warehouse
+from spark_jobs.tables import CONTENT_MODULUS, RawTable, ResultTable, schema
+from spark_jobs.warehouse import IS_DELETED, Content, RawState, Warehouse
 from stack import lineage
 
 # From a change feed of a source table to the keys of a result that it touches.
@@ -160,8 +160,9 @@ class Job:
     def publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         """Begin to bring intermediate.`result` up to the lake's, in one statement: its changes since the last publish, or all of it.
 
-        All of it where there is no last publish, on a full refresh, and where the table has other rows than the lake's
-        result, because another engine wrote it from another state of raw, or somebody changed it.
+        All of it where there is no last publish, on a full refresh, and where the table then has another content than the lake's
+        result, because another engine wrote it from another state of raw, or somebody changed it. Content is the number of rows
+        and a checksum (`tables.SHARES`, which says what that cannot see), asked at every run: a MERGE here cannot tell who wrote before it.
         """
         self._publishes.append(self._run.later(lambda: self._publish(result, watermark_of)))
 
@@ -170,18 +171,35 @@ class Job:
         published = self._in_warehouse(f"intermediate.{result.name}")
         with self._step(result.name, PUBLISHED, [self._in_lake(name)], published) as step:
             read_until = self._known(watermark_of.lake_name).landed_until or datetime.now(UTC)
-            if warehouse.rows(result) is None:
+            if not warehouse.holds(result):
                 staged = self._lake.staged_whole(name, self._known(name).position)
-                warehouse.create(result, staged)
+                self._note_content(name, warehouse.create(result, staged))
                 step.rows, step.note = staged.rows, "table made"
                 return
             if self._continues(name) and name not in self._published_whole:
                 step.rows = self._publish_changes(result, read_until)
-                if warehouse.rows(result) == self._known(name).rows:
+                if warehouse.content(result) == self._content(result):
                     return
             staged = self._lake.staged_whole(name, self._known(name).position)
-            warehouse.merge(result, staged, read_until, is_whole=True)
+            self._note_content(name, warehouse.merge(result, staged, read_until, is_whole=True))
             step.rows, step.note = step.rows + staged.rows, "compared whole"
+
+    def _content(self, result: ResultTable) -> Content:
+        """What the lake's result holds. Summed by its changes where the last completed run knew its checksum, by a scan where not."""
+        name = result.lake_name
+        known, before = self._known(name), self._before[name]
+        if known.checksum is not None:
+            return Content(known.rows, known.checksum)
+        if before.checksum is None:
+            total = self._lake.content(result, known.position)
+        else:
+            change = self._lake.content_of_changes(result, before.position, known.position)
+            total = (before.checksum + change) % CONTENT_MODULUS
+        self._note_content(name, total)
+        return Content(known.rows, total)
+
+    def _note_content(self, name: str, checksum: int | None) -> None:
+        self._now[name] = replace(self._known(name), checksum=checksum)
 
     def complete(self) -> None:
         """Remember what was read and published, once it is. Nothing is written when nothing changed."""
@@ -240,7 +258,7 @@ class Job:
         if position == Position(before.position.table_id, before.position.version + 1):
             held = before.rows + merged.inserted - merged.deleted
             checksum = None
-            if before.checksum is not None:
+            if isinstance(table, RawTable) and before.checksum is not None:
                 checksum = before.checksum + self._lake.checksum_of_changes(name, before.position, position)
             self._now[name] = TableState(position, held, landed_until, checksum)
         else:  # somebody else's commit came between

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.classic.column import Column as ClassicColumn
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 
-from spark_jobs.tables import CHECKSUM_MODULUS, EXTRACTED_AT, schema
+from spark_jobs.tables import CHECKSUM_MODULUS, EXTRACTED_AT, SPARK_LETTER, ResultTable, checksum, schema
 from spark_jobs.warehouse import IS_DELETED, Staged
 
 PROPERTIES = {
@@ -50,9 +50,9 @@ class Position:
 
 @dataclass(frozen=True)
 class TableState:
-    """What one version of a table holds: its rows and, of a mirror of raw, the latest `_airbyte_extracted_at` (None when it is empty) and the checksum.
+    """What one version of a table holds: its rows, the checksum and, of a mirror of raw, the latest `_airbyte_extracted_at` (None when it is empty).
 
-    A state that was saved before there were checksums has None.
+    A result's checksum is None until it is asked for (`Job.publish`), and any in a state that was saved before there were checksums.
     """
 
     position: Position
@@ -157,9 +157,17 @@ class Lake:
 
     def checksum_of_changes(self, name: str, after: Position, until: Position) -> int:
         """By how much the versions after `after` changed a mirror's checksum; their change feed alone is read."""
-        is_gone = F.col("_change_type").isin("delete", "update_preimage")
-        change = F.sum(F.when(is_gone, -_landing()).otherwise(_landing()))
-        return self.changes(name, after, until).agg(change).collect()[0][0] or 0
+        return self.changes(name, after, until).agg(_sum_of_changes(_landing())).collect()[0][0] or 0
+
+    def content(self, result: ResultTable, position: Position) -> int:
+        """The checksum of a version of a result, by a scan of it."""
+        shares = [F.sum(F.expr(share)) for share in result.shares(SPARK_LETTER)]
+        return checksum(self.read(result.lake_name, position).agg(*shares).collect()[0])
+
+    def content_of_changes(self, result: ResultTable, after: Position, until: Position) -> int:
+        """By how much the versions after `after` changed a result's checksum; their change feed alone is read."""
+        shares = [_sum_of_changes(F.expr(share)) for share in result.shares(SPARK_LETTER)]
+        return checksum(self.changes(result.lake_name, after, until).agg(*shares).collect()[0])
 
     def overwrite(self, name: str, rows: DataFrame, constraints: Mapping[str, str] | None = None) -> None:
         """Make the table exactly `rows`, in one commit.
@@ -351,3 +359,9 @@ class Lake:
 def _landing() -> Column:
     """A row's share of its table's checksum."""
     return F.unix_micros(EXTRACTED_AT) % CHECKSUM_MODULUS
+
+
+def _sum_of_changes(share: Column) -> Column:
+    """By how much a change feed changes the sum of its rows' `share`."""
+    is_gone = F.col("_change_type").isin("delete", "update_preimage")
+    return F.sum(F.when(is_gone, -share).otherwise(share))

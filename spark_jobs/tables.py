@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -15,6 +16,24 @@ RAW_EXTRACTED_AT = "_raw_extracted_at"
 
 # The checksum of a table of raw is the sum of its rows' EXTRACTED_AT in microseconds, each modulo this prime: exact in INT64 for 4 billion rows.
 CHECKSUM_MODULUS = 2_147_483_647
+
+# The checksum of a result: one sum a column, of these shares of a row, in the SQL that BigQuery and Spark have in common. What may be another without the row's
+# landing being one are rates, dates and what follows from them, as rates and an order's date leave no landing in the rows that they touch. A date counts times
+# the last letter of the row's key, so that it is seen when two rows change places. Of texts only the length is summed: hashing them takes ten times as long,
+# and they follow from rows of raw that leave their landing.
+SHARES = {
+    "STRING": "coalesce(length({column}), -1)",
+    "INT64": "coalesce({column}, -1)",
+    "NUMERIC": "coalesce({column}, -7)",
+    "BOOL": "case when {column} then 2 when {column} is null then 1 else 0 end",
+    "DATE": "{letter} * coalesce(unix_date({column}), -1)",
+    "TIMESTAMP": f"coalesce(mod(unix_micros({{column}}), {CHECKSUM_MODULUS}), -1)",
+}
+BIGQUERY_LETTER = "unicode(right({key}, 1))"
+SPARK_LETTER = "cast(ascii(right({key}, 1)) as bigint)"
+# The sums become one number: a prime, and any number that is none of its small roots.
+CONTENT_MODULUS = 2**61 - 1
+CONTENT_FACTOR = 1_000_003
 
 # BigQuery's type names, as the contract has them, and Spark's. NUMERIC is exactly DECIMAL(38,9). The source's amounts are DECIMAL(12,2): up to 18 digits
 # a decimal is a machine word to Spark, above them an object.
@@ -95,9 +114,26 @@ class ResultTable:
             rules["rate_is_known_or_missing"] = "is_fx_missing = (fx_rate_usd is null)"
         return rules
 
+    def shares(self, letter: str) -> list[str]:
+        """A row's shares in the table's checksum, in SQL: BigQuery's with BIGQUERY_LETTER, Spark's with SPARK_LETTER."""
+        of_key = letter.format(key=f"`{self.key[0]}`")
+        return [
+            SHARES[field_type(type_)].format(column=f"`{name}`", letter=of_key) for name, type_ in self.columns.items()
+        ]
+
     def conform(self, rows: DataFrame) -> DataFrame:
         """`rows` with exactly this table's columns, in its order and types."""
         return _conform(rows, self.columns)
+
+
+def checksum(sums: Iterable[int | Decimal | None]) -> int:
+    """The checksum of a result whose `shares` have these sums (None: there are no rows). That of two parts is their sum, modulo CONTENT_MODULUS."""
+    total = 0
+    for value in sums:
+        # Nine digits after the point are all that a sum has; a decimal's own arithmetic would round a long one.
+        above, below = (value or 0).as_integer_ratio()
+        total = total * CONTENT_FACTOR + above * 10**9 // below
+    return total % CONTENT_MODULUS
 
 
 def _raw(name: str, declaration: str) -> RawTable:

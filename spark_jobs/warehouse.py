@@ -18,12 +18,14 @@ from pyarrow import fs
 
 from spark_jobs.errors import JobError, TryAgain
 from spark_jobs.tables import (
+    BIGQUERY_LETTER,
     CHECKSUM_MODULUS,
     DELETED_AT,
     EXTRACTED_AT,
     RAW_EXTRACTED_AT,
     RawTable,
     ResultTable,
+    checksum,
     field_type,
 )
 from stack import bigquery as stack_bigquery
@@ -65,6 +67,14 @@ class RawState:
     landed_until: datetime | None
     checksum: int
     has_deleted_at: bool
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a table with a result's columns holds: its rows, and their checksum (`tables.SHARES`)."""
+
+    rows: int
+    checksum: int
 
 
 @dataclass(frozen=True)
@@ -163,31 +173,36 @@ class Warehouse:
             )
         return rows
 
-    def rows(self, table: ResultTable) -> int | None:
-        """The rows of the published table, None when it does not exist. Raises JobError when it is not ours to write."""
+    def holds(self, table: ResultTable) -> bool:
+        """Whether the published table exists. Raises JobError when it is not ours to write."""
         found = self._table("intermediate", table.name)
         if found is None:
-            return None
+            return False
         if found.table_type != "TABLE":
             raise JobError(f"intermediate.{table.name} is a {found.table_type}, not a table: drop it and run again")
         if {field.name for field in found.schema} != set(table.columns):
             raise JobError(f"intermediate.{table.name} has other columns than the contract: drop it and run again")
-        # Counted: the emulator's own figure goes on counting rows that a MERGE replaced.
-        count = stack_bigquery.query(
-            self._client, f"select count(*) as n from {self._name('intermediate', table.name)}"
-        )
-        return int(count[0]["n"])
+        return True
 
-    def create(self, table: ResultTable, staged: Staged) -> None:
-        """Make the published table of the staged rows, in one statement."""
+    def content(self, table: ResultTable) -> Content:
+        """What the published table holds, by one query that reads all of it.
+
+        Asked and not told by the table's metadata: the emulator's number of rows goes on counting rows that a MERGE replaced, and
+        its time of modification is that of the last CREATE.
+        """
+        return self._content(table, self._name("intermediate", table.name))
+
+    def create(self, table: ResultTable, staged: Staged) -> int:
+        """Make the published table of the staged rows, in one statement. Returns their checksum."""
         with self._loaded(table, staged) as temporary:
             stack_bigquery.query(
                 self._client,
                 f"create table {self._name('intermediate', table.name)} cluster by {', '.join(map(_quoted, table.key))} "
                 f"as select {', '.join(map(_quoted, table.columns))} from {temporary}",
             )
+            return self._content(table, temporary).checksum
 
-    def merge(self, table: ResultTable, staged: Staged, read_until: datetime, is_whole: bool) -> None:
+    def merge(self, table: ResultTable, staged: Staged, read_until: datetime, is_whole: bool) -> int | None:
         """Upsert the staged rows into the published table by key, in one statement.
 
         Args:
@@ -195,10 +210,19 @@ class Warehouse:
             staged: the table's columns, and IS_DELETED where a row may be gone.
             read_until: how far into raw the rows' engine has read. A row computed from a later state of raw stays.
             is_whole: the staged rows are the whole table, so that any other row goes.
+
+        Returns:
+            The checksum of the staged rows when they are the whole table.
         """
         with self._loaded(table, staged) as temporary:
             sql = merge_sql(self._name("intermediate", table.name), temporary, table, is_whole)
             stack_bigquery.query(self._client, sql, {"read_until": read_until})
+            return self._content(table, temporary).checksum if is_whole else None
+
+    def _content(self, table: ResultTable, name: str) -> Content:
+        sums = ", ".join(f"sum({share}) as sum_{n}" for n, share in enumerate(table.shares(BIGQUERY_LETTER)))
+        rows, *found = stack_bigquery.query(self._client, f"select count(*) as n, {sums} from {name}")[0].values()
+        return Content(int(rows), checksum(found))
 
     def _table(self, dataset: str, name: str) -> bigquery.Table | None:
         try:

@@ -69,6 +69,7 @@ KINDS = frozenset(
         "every tier row of a seller deleted",
         "rate of an old day corrected",
         "rate of an old day arrived late",
+        "rate of an old day corrected back",
         "users.country_code corrected",
         "users deleted",
         "products.category_id corrected",
@@ -94,11 +95,13 @@ class Universe:
     def __init__(self, seed: int, number: int) -> None:
         """Nothing has happened yet."""
         self._chance = random.Random(f"{seed}/{number}")
+        self._turning_back = random.Random(f"{seed}/{number}/back")
         self.prefix = f"u{number:03}"
         self._number = number
         self._made: dict[str, int] = defaultdict(int)
         self.rows: dict[str, dict[Any, Row]] = {table: {} for table in TABLES}
         self.rates: dict[datetime.date, Row] = {}
+        self._units: dict[datetime.date, list[Decimal]] = defaultdict(list)
         self.currency = f"{number:03}"
         self.log: list[str] = []
         self.kinds: set[str] = set()
@@ -129,6 +132,7 @@ class Universe:
             happening = self._chance.choices([h for h, _ in happenings], [w for _, w in happenings])[0]
             table = self._chance.choices(TABLES, [weights.get(t, 1) for t in TABLES])[0]
             happening(table, night)
+        self._rate_back(night)
 
     # what may happen
 
@@ -179,6 +183,18 @@ class Universe:
 
     def _late_rate(self, _table: str, night: int) -> None:
         self._rate(self._chance.choice(DAYS), night)
+
+    def _rate_back(self, night: int) -> None:
+        """A rate is again what it was before its last correction: an engine that missed the turn between sees no change."""
+        days = [
+            day
+            for day, units in self._units.items()
+            if len(units) > 1 and units[-1] != units[-2] and self.rates[day]["_airbyte_extracted_at"] < SYNCS[night]
+        ]
+        if days and self._turning_back.random() < 0.5:
+            day = self._turning_back.choice(days)
+            self.kinds.add("rate of an old day corrected back")
+            self._quote(day, self._units[day][-2], night)
 
     # rows
 
@@ -311,6 +327,10 @@ class Universe:
         units = self._chance.choice([Decimal("0.7"), Decimal("3"), Decimal("160.5")])
         if night and day < max(self.rates):
             self.kinds.add(f"rate of an old day {'corrected' if day in self.rates else 'arrived late'}")
+        self._quote(day, units, night)
+
+    def _quote(self, day: datetime.date, units: Decimal, night: int) -> None:
+        self._units[day].append(units)
         self.rates[day] = rate(day, self.currency, units, night)
         self.log.append(f"night {night}: {units} {self.currency} per euro on {day}")
 

@@ -40,6 +40,7 @@ from tests.dbt.histories import SYNCS, Universe, played
 from tests.dbt.invocation import failures, invoke
 from tests.dbt.judgement import oracle_differences, report
 from tests.spark_jobs import marketplace
+from tests.spark_jobs.nights import by_night
 
 UNIVERSES = 120
 HISTORIES = int(os.environ.get("FAULT_HISTORIES", "120"))
@@ -196,6 +197,31 @@ def warehouse(empty_warehouse: Settings, tmp_path_factory: pytest.TempPathFactor
     seeded = invoke(empty_warehouse, project, "seed")
     assert failures(seeded) == failures(built) == {}
     return empty_warehouse, project
+
+
+@pytest.fixture
+def pipeline(warehouse: tuple[Settings, Path], spark: SparkSession, tmp_path: Path) -> Pipeline:
+    """Nothing is built, and the lake is empty."""
+    settings, project = warehouse
+    for name in HEAVY_TABLES:
+        bigquery.client(settings).delete_table(f"intermediate.{name}", not_found_ok=True)
+    return Pipeline(settings, spark, tmp_path / "lake", project)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_the_other_engine_made_of_a_state_that_is_gone_again_goes(
+    warehouse: tuple[Settings, Path], pipeline: Pipeline
+) -> None:
+    """Neither a rate nor an order's date leaves a landing in the rows that it touches, nor are there more or fewer of them."""
+    settings, project = warehouse
+    bq = bigquery.client(settings)
+    for night, engine in enumerate(("spark", "dbt", "spark")):
+        tables = by_night(night)
+        raw_tables.replace(bq, tables)
+        assert failures(invoke(settings, project, "run", "--select", "int_fx_rates_daily")) == {}
+        pipeline.run(engine)
+        assert not oracle_differences(bq, opinions(tables)), (night, engine)
 
 
 @pytest.mark.slow
