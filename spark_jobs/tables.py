@@ -19,8 +19,8 @@ CHECKSUM_MODULUS = 2_147_483_647
 
 # The checksum of a result: one sum a column, of these shares of a row, in the SQL that BigQuery and Spark have in common. What may be another without the row's
 # landing being one are rates, dates and what follows from them, as rates and an order's date leave no landing in the rows that they touch. A date counts times
-# the last letter of the row's key, so that it is seen when two rows change places. Of texts only the length is summed: hashing them takes ten times as long,
-# and they follow from rows of raw that leave their landing.
+# the last letter of the row's key, so that it is seen when two rows change places, unless their keys end alike. Of texts only the length is summed: hashing
+# them too would cost more than all the rest (decision 0003), and they follow from rows of raw that leave their landing.
 SHARES = {
     "STRING": "coalesce(length({column}), -1)",
     "INT64": "coalesce({column}, -1)",
