@@ -142,9 +142,8 @@ def test_what_cannot_be_is_refused_with_a_reason(connection: str, api: httpx.Cli
 
 @contextmanager
 def waiting_sync(api: httpx.Client, settings: Settings, connection: str, *after: str) -> Iterator[int]:
-    """The job of a sync whose log has said all of `after`, and which waits for a lock on the event log until the end of the block."""
-    with psycopg.connect(settings.admin_dsn) as lock:
-        lock.execute("lock table event_log in access exclusive mode")
+    """The job of a sync whose log has said all of `after`, and which waits at the event log until the end of the block."""
+    with syncs.held_up(settings, "event_log"):
         job = api.post("/jobs", json={"connectionId": connection}).json()["jobId"]
         deadline = time.monotonic() + 300
         while not all(line in api.get(f"/jobs/{job}/log").text for line in after):

@@ -29,8 +29,10 @@ HOLDS = (
 # `make up` with a service that takes long and, as a thread that waits for an answer, hears of no interrupt.
 SLOW = (
     "import signal, sys, time\n"
-    "if sys.argv.pop(1) == 'deaf':\n"
-    "    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    # As in a terminal, however the tests are run.
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    "deaf = sys.argv.pop(1) == 'deaf'\n"
+    "signal.signal(signal.SIGINT, signal.SIG_IGN if deaf else signal.default_int_handler)\n"
     "from stack import __main__ as commands\n"
     "class Slow:\n"
     "    def process(self, _): return self\n"
@@ -126,7 +128,8 @@ def test_an_interrupted_start_ends_soon(tmp_path: Path, number: signal.Signals, 
 
 def test_a_start_under_way_hears_of_an_interrupt_and_takes_back_what_it_began(tmp_path: Path) -> None:
     code = (
-        "import os, sys, pathlib\n"
+        "import os, signal, sys, pathlib\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from stack import __main__ as commands\n"
         "from stack.processes import Process\n"
         "local = pathlib.Path(os.environ['LOCAL_DIR'])\n"

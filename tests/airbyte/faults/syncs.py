@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import psutil
+import psycopg
+from psycopg import sql
 
 from stack import airbyte as server
 from stack.airflow import airbyte_credentials
@@ -72,6 +74,32 @@ def succeed(api: httpx.Client, connection: str) -> dict[str, Any]:
     job = wait(api, start(api, connection))
     assert job["status"] == "succeeded", api.get(f"/jobs/{job['jobId']}/log").text
     return job
+
+
+@contextmanager
+def held_up(settings: Settings, table: str) -> Iterator[Callable[[], object]]:
+    """A sync waits at the table's first row until the end of the block, or until what is given is called.
+
+    Not by a lock on the table, for which a sync waits before it reads any: by row security, which the source's reader is subject to.
+    """
+    of_table = {"table": sql.Identifier(table)}
+    with psycopg.connect(settings.admin_dsn, autocommit=True) as holder:
+        holder.execute("select pg_advisory_lock(7)")
+        holder.execute(
+            sql.SQL("create policy held_up on {table} using (pg_advisory_lock_shared(7) is not null)").format(
+                **of_table
+            )
+        )
+        holder.execute(sql.SQL("alter table {table} enable row level security").format(**of_table))
+        try:
+            yield lambda: holder.execute("select pg_advisory_unlock(7)")
+        finally:
+            holder.execute("select pg_advisory_unlock_all()")
+            holder.execute(
+                sql.SQL("alter table {table} disable row level security; drop policy held_up on {table}").format(
+                    **of_table
+                )
+            )
 
 
 def processes(settings: Settings) -> dict[str, psutil.Process]:

@@ -16,7 +16,6 @@ import pytest
 from faults import syncs
 from faults.truth import differences
 from faults.writers import Application
-from psycopg import sql
 
 from airbyte.connections import apply
 from airbyte.connections.description import load
@@ -110,8 +109,7 @@ def kill_the_source(settings: Settings, api: httpx.Client, connection: str, chan
     table = chance.choice(load().streams).name
     delay = chance.choice((None, chance.random() / 20))
     waits = "select exists (select from pg_stat_activity where application_name = 'airbyte source_postgres' and wait_event_type = 'Lock')"
-    with psycopg.connect(settings.admin_dsn) as lock, psycopg.connect(settings.admin_dsn, autocommit=True) as watch:
-        lock.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.Identifier(table)))
+    with syncs.held_up(settings, table) as let_go, psycopg.connect(settings.admin_dsn, autocommit=True) as watch:
         job = syncs.start(api, connection)
         deadline = time.monotonic() + 60
         while watch.execute(waits).fetchone() != (True,):
@@ -119,7 +117,7 @@ def kill_the_source(settings: Settings, api: httpx.Client, connection: str, chan
             time.sleep(0.02)
         source = syncs.processes(settings)["source"]
         if delay is not None:
-            lock.rollback()
+            let_go()
             time.sleep(delay)
         end(source)
     return f"{'before' if delay is None else f'{delay * 1000:.0f} ms into'} {table}", job
@@ -157,9 +155,8 @@ def test_a_cancelled_sync_ends_with_its_whole_process_group_and_leaves_no_tempor
     connection = apply.apply(airbyte_server, load())
     with syncs.client(airbyte_server) as api:
         for _ in range(max(3, KILLS // 5)):
-            with psycopg.connect(airbyte_server.admin_dsn) as lock:
-                # The table is read after others have begun to land.
-                lock.execute("lock table reviews in access exclusive mode")
+            # The table is read after others have begun to land.
+            with syncs.held_up(airbyte_server, "reviews"):
                 job = syncs.start(api, connection)
                 while "payments: " not in api.get(f"/jobs/{job}/log").text:
                     time.sleep(0.1)
