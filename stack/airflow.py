@@ -330,14 +330,14 @@ def main() -> int:
     part = steps.add_parser("exec", help="become a part of Airflow: api-server, scheduler, dag-processor or triggerer")
     part.add_argument("command", nargs=argparse.REMAINDER, help="as Airflow's own command line takes it")
     arguments = parser.parse_args()
+    current = stack_settings.for_command()
     try:
-        current = stack_settings.load()
         if arguments.step == "exec":
             os.execve(AIRFLOW, [str(AIRFLOW), *arguments.command], environment(current))  # noqa: S606 - no shell is meant
         if arguments.step == "clear":
             return 0 if run_again_from(current, arguments.dag, arguments.task) else 1
         return 0 if run_to_its_end(current, arguments.dag, arguments.conf) else 1
-    except (StackError, ValueError) as error:
+    except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -131,11 +131,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stack.bigquery", description=__doc__)
     parser.add_argument("sql", nargs="?", help="one statement (default: read from stdin)")
     arguments = parser.parse_args()
-    try:
-        current = stack_settings.load()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    current = stack_settings.for_command()
     # The client would try for 20 seconds to reach an emulator that is not there.
     from stack import emulator
 

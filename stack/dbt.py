@@ -293,16 +293,16 @@ def main() -> int:
     if arguments.target == "spark":
         if arguments.step != "build":
             parser.error("the target spark builds the whole project at once: `build --target spark`")
-        return _open_and_run_on_spark(settings.load(), arguments.full_refresh)
+        return _open_and_run_on_spark(settings.for_command(), arguments.full_refresh)
     if arguments.step == "docs":
         try:
-            print(write_docs(settings.load()))
+            print(write_docs(settings.for_command()))
         except RuntimeError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 1
         return 0
     return run(
-        settings.load(),
+        settings.for_command(),
         arguments.step,
         arguments.full_refresh,
         marts_dataset=arguments.marts_dataset,

@@ -152,7 +152,7 @@ def main() -> int:
     if arguments.keep_days < 1:
         parser.error("--keep-days must be 1 or more")
     try:
-        gone = prune(settings.load(), arguments.keep_days)
+        gone = prune(settings.for_command(), arguments.keep_days)
     except GoogleAPIError as error:
         print(f"error: the ledger could not be pruned: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

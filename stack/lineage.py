@@ -281,11 +281,7 @@ def main() -> int:
     parser.add_argument("direction", choices=("upstream", "downstream"))
     parser.add_argument("table", help="dataset.table of the warehouse, or a name that the other direction printed")
     arguments = parser.parse_args()
-    try:
-        folder = settings.load().local_dir
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    folder = settings.for_command().local_dir
     made = recorded(folder)
     try:
         print("\n".join(tree(made, arguments.table, arguments.direction == "upstream")))

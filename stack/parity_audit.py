@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument("--run-id", default="by hand", help="how ops.parity_audit names this audit")
     parser.add_argument("--since", type=datetime.datetime.fromisoformat, help="when the audit began, with time zone")
     arguments = parser.parse_args()
-    current = settings.load()
+    current = settings.for_command()
     try:
         if arguments.step == "prepare":
             prepare(current)

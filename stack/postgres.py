@@ -292,8 +292,8 @@ def psql(settings: Settings, arguments: list[str]) -> int:
 def main() -> int:
     """The command line. Returns psql's exit status; an error before it runs is one line and status 1."""
     try:
-        return psql(stack_settings.load(), sys.argv[1:])
-    except (StackError, ValueError) as error:
+        return psql(stack_settings.for_command(), sys.argv[1:])
+    except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -104,7 +104,7 @@ def _columns(table: google.Table) -> dict[str, tuple[str, str]]:
 def main() -> int:
     """Publish. Returns the exit status; the last line printed is the outcome as JSON."""
     try:
-        rows = publish(settings.load())
+        rows = publish(settings.for_command())
     except (GoogleAPIError, NothingToPublish) as error:
         print(f"error: the marts were not published: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -192,6 +192,14 @@ def load() -> Settings:
     )
 
 
+def for_command() -> Settings:
+    """As `load`, for a program's `main`: a value that cannot be used ends the program with one line and status 1."""
+    try:
+        return load()
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
 def _number(name: str, default: int) -> int:
     value = _env(name, str(default))
     if not value.isdigit():

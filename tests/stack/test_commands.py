@@ -77,6 +77,10 @@ def test_another_program_on_a_service_s_port_is_a_service_that_is_down(
         ({"BIGQUERY_PORT": "abc"}, ["stack.bigquery", "select 1"], "error: BIGQUERY_PORT must be a whole number"),
         ({"BIGQUERY_PORT": "abc"}, ["stack.postgres"], "error: BIGQUERY_PORT must be a whole number"),
         ({"BIGQUERY_PORT": "abc"}, ["stack.lineage", "upstream", "x"], "error: BIGQUERY_PORT must be a whole number"),
+        ({"BIGQUERY_PORT": "abc"}, ["stack.dbt", "staging"], "error: BIGQUERY_PORT must be a whole number"),
+        ({"BIGQUERY_PORT": "abc"}, ["stack.ledger", "prune"], "error: BIGQUERY_PORT must be a whole number"),
+        ({"BIGQUERY_PORT": "abc"}, ["stack.publish"], "error: BIGQUERY_PORT must be a whole number"),
+        ({"BIGQUERY_PORT": "abc"}, ["stack.parity_audit", "prepare"], "error: BIGQUERY_PORT must be a whole number"),
         ({"BIGQUERY_EMULATOR": "false"}, ["stack", "status"], "error: BigQuery: Your default credentials were not"),
     ],
 )

@@ -21,7 +21,6 @@ with live_rows as (
         seller_payout,
         created_at,
         processed_at,
-        event_timestamp,
         coalesce(event_timestamp, created_at) as seen_at
     from {{ source('marketplace', 'payments') }}
     where {{ is_live() }}
