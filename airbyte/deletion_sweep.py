@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="mark the rows even when suspiciously many are gone")
     arguments = parser.parse_args()
     try:
-        marked = sweep(settings.load(), arguments.force)
+        marked = sweep(settings.for_command(), arguments.force)
     except (SweepError, ConfigError, TransientError, GoogleAPIError, psycopg.Error) as error:
         print(f"error: the deletion sweep stopped: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, SweepError | ConfigError) else 1

@@ -133,7 +133,7 @@ def main() -> int:
     asking.add_argument("--reason", default="", help="for example the number of the letter")
     steps.add_parser("run", help="empty what is noted")
     arguments = parser.parse_args()
-    current = settings.load()
+    current = settings.for_command()
     try:
         if arguments.step == "request":
             request(current, arguments.user_id, arguments.reason)

@@ -67,7 +67,7 @@ def main() -> int:
     """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
     argparse.ArgumentParser(prog="python -m airbyte.raw_gate", description=__doc__).parse_args()
     try:
-        rows, said = problems(settings.load())
+        rows, said = problems(settings.for_command())
     except (ConfigError, TransientError, GoogleAPIError, psycopg.Error) as error:
         print(f"error: {one_line(error)}")
         return FINAL if isinstance(error, ConfigError) else 1

@@ -42,7 +42,7 @@ def _empty(connection: psycopg.Connection[tuple[bool]], description: Description
 def main() -> int:
     """The command line. Returns the exit status."""
     argparse.ArgumentParser(prog="python -m airbyte.source_check", description=__doc__).parse_args()
-    found = problem(settings.load(), load())
+    found = problem(settings.for_command(), load())
     if found:
         print(f"error: {found}", file=sys.stderr)
         return 1

@@ -35,7 +35,7 @@ Touched = dict[str, dict[str, set[str]]]
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    current = settings.load()
+    current = settings.for_command()
     parser = argparse.ArgumentParser(prog="python -m source.day", description=__doc__)
     parser.add_argument("--dsn", default=current.admin_dsn, help="the database (default: the local stack's)")
     parser.add_argument("--seed", type=int, default=42, help="another seed is another day (default 42)")

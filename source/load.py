@@ -46,7 +46,7 @@ class LoadError(RuntimeError):
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    current = settings.load()
+    current = settings.for_command()
     parser = argparse.ArgumentParser(prog="python -m source.load", description=__doc__)
     parser.add_argument("--scale", type=float, help="scale factor from 0.01 (default: what the database holds, else 1)")
     parser.add_argument("--seed", type=int, default=42, help="another seed is another marketplace (default 42)")

@@ -81,7 +81,7 @@ def find(current: Settings, name: str) -> str | None:
 def main() -> int:
     """The command line. Returns the exit status."""
     argparse.ArgumentParser(prog="python -m airbyte.connections.find", description=__doc__).parse_args()
-    current, name = settings.load(), load().name
+    current, name = settings.for_command(), load().name
     try:
         found = find(current, name)
     except (StackError, ValueError) as error:

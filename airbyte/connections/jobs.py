@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("refresh", help="read every stream from its beginning, and land it")
     commands.add_parser("show", help="streams and log of a job").add_argument("job", type=int)
     chosen = parser.parse_args(arguments)
-    current, console = settings.load(), Console()
+    current, console = settings.for_command(), Console()
     try:
         if chosen.command in ("sync", "refresh"):
             return 0 if run(current, chosen.command, console)["status"] == "succeeded" else 1

@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="what `source.parquet` has written")
     chosen = parser.parse_args(arguments)
-    current = settings.load()
+    current = settings.for_command()
     bq = client(current)
     try:
         create_datasets(bq, current.bigquery_location)

@@ -147,7 +147,7 @@ def _load_staging(bq: bigquery.Client, rates: list[Rate]) -> None:
 def main() -> int:
     """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
     argparse.ArgumentParser(prog="python -m airbyte.loaders.ecb_fx_rates", description=__doc__).parse_args()
-    current = settings.load()
+    current = settings.for_command()
     bq = client(current)
     try:
         create_datasets(bq, current.bigquery_location)

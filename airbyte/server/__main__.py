@@ -18,7 +18,7 @@ REQUEST_SECONDS = 5
 
 def main() -> int:
     """Parse the command line and serve."""
-    current = settings.load()
+    current = settings.for_command()
     parser = argparse.ArgumentParser(prog="python -m airbyte.server", description=__doc__)
     parser.add_argument("--host", default=current.bind_host, help="where to listen (default: loopback)")
     parser.add_argument("--port", type=int, default=current.airbyte_port)

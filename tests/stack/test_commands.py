@@ -70,26 +70,45 @@ def test_another_program_on_a_service_s_port_is_a_service_that_is_down(
         airflow.Api(here)
 
 
-@pytest.mark.parametrize(
-    ("variables", "command", "said"),
-    [
-        ({"AIRFLOW_PORT": "abc"}, ["stack.airflow", "trigger", "d"], "error: AIRFLOW_PORT must be a whole number"),
-        ({"BIGQUERY_PORT": "abc"}, ["stack.bigquery", "select 1"], "error: BIGQUERY_PORT must be a whole number"),
-        ({"BIGQUERY_PORT": "abc"}, ["stack.postgres"], "error: BIGQUERY_PORT must be a whole number"),
-        ({"BIGQUERY_PORT": "abc"}, ["stack.lineage", "upstream", "x"], "error: BIGQUERY_PORT must be a whole number"),
-        ({"BIGQUERY_PORT": "abc"}, ["stack.dbt", "staging"], "error: BIGQUERY_PORT must be a whole number"),
-        ({"BIGQUERY_PORT": "abc"}, ["stack.ledger", "prune"], "error: BIGQUERY_PORT must be a whole number"),
-        ({"BIGQUERY_PORT": "abc"}, ["stack.publish"], "error: BIGQUERY_PORT must be a whole number"),
-        ({"BIGQUERY_PORT": "abc"}, ["stack.parity_audit", "prepare"], "error: BIGQUERY_PORT must be a whole number"),
-        ({"BIGQUERY_EMULATOR": "false"}, ["stack", "status"], "error: BigQuery: Your default credentials were not"),
-    ],
+# Every program that reads the settings, as far as it needs its arguments to get there.
+PROGRAMS = (
+    "airbyte.connections.apply",
+    "airbyte.connections.find",
+    "airbyte.connections.jobs",
+    "airbyte.deletion_sweep",
+    "airbyte.erasure run",
+    "airbyte.loaders.bulk folder",
+    "airbyte.loaders.ecb_fx_rates",
+    "airbyte.raw_gate",
+    "airbyte.server",
+    "airbyte.source_check",
+    "dashboards",
+    "source.day",
+    "source.load",
+    "stack demo",
+    "stack.airflow trigger d",
+    "stack.bigquery sql",
+    "stack.dbt staging",
+    "stack.ledger prune",
+    "stack.lineage upstream x",
+    "stack.parity_audit prepare",
+    "stack.postgres",
+    "stack.publish",
 )
-def test_a_wrong_setting_is_one_line(variables: dict[str, str], command: list[str], said: str, tmp_path: Path) -> None:
+WRONG_PORT = ({"AIRFLOW_PORT": "abc"}, "error: AIRFLOW_PORT must be a whole number, not 'abc'")
+NO_CREDENTIALS = ({"BIGQUERY_EMULATOR": "false"}, "error: BigQuery: Your default credentials were not")
+
+
+@pytest.mark.parametrize(
+    ("command", "variables", "said"),
+    [*((command, *WRONG_PORT) for command in PROGRAMS), ("stack status", *NO_CREDENTIALS)],
+)
+def test_a_wrong_setting_is_one_line(command: str, variables: dict[str, str], said: str, tmp_path: Path) -> None:
     # Without whatever credentials this machine has.
     own = {"LOCAL_DIR": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
     environment = {name: value for name, value in os.environ.items() if name != "GOOGLE_APPLICATION_CREDENTIALS"}
     done = subprocess.run(
-        [sys.executable, "-m", *command],
+        [sys.executable, "-m", *command.split()],
         cwd=ROOT,
         env=environment | own | variables,
         capture_output=True,
