@@ -347,33 +347,37 @@ def step_shares(result: Json) -> dict[str, float]:
 
 
 def share_of_steps(results: dict[str, Json]) -> Any:
-    """The share of each step in the whole pipeline's wall time, at the largest scale."""
+    """A panel an engine: the share of each step in the whole pipeline's wall time, at every scale."""
     from matplotlib import pyplot
 
-    scale = max(result["scale"] for result in results.values())
-    runs = [result for _, result in sorted(results.items()) if result["scale"] == scale]
+    runs = sorted(results.values(), key=lambda result: (result["engine"], result["scale"]))
     parts = [step_shares(result) for result in runs]
     steps = list(dict.fromkeys(name for part in parts for name in part))
     shown = [name for name in steps if any(part.get(name, 0.0) >= SMALL_SHARE for part in parts)]
-    rows = [*shown, "everything else"]
-    figure, panel = pyplot.subplots(figsize=(8.4, 1.6 + 0.3 * len(rows) * len(runs)), layout="constrained")
-    height = 0.8 / len(runs)
-    for number, (result, part) in enumerate(zip(runs, parts, strict=True)):
+    rows, scales = [*shown, "everything else"], sorted({result["scale"] for result in runs})
+    engines = list(dict.fromkeys(result["engine"] for result in runs))
+    height = 0.8 / len(scales)
+    size = (4.6 * len(engines), 1.6 + 0.22 * len(rows) * len(scales))
+    figure, axes = pyplot.subplots(1, len(engines), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    for result, part in zip(runs, parts, strict=True):
+        panel, number = axes[0][engines.index(result["engine"])], scales.index(result["scale"])
         label, color = PATHS[result["engine"]]
-        minutes = f"{result['totals']['wall_minutes']:.1f} min"
-        what = (
-            f"{label}, {'everything landed before' if result['landed_before'] else 'from an empty source'}: {minutes}"
-        )
+        before = ", everything landed before" if result["landed_before"] else ""
+        what = f"{result['scale']:g}x{before}"
         values = [100 * part.get(name, 0.0) for name in shown]
         values.append(100 * (sum(part.values()) - sum(part.get(name, 0.0) for name in shown)))
-        places = [place + (number - (len(runs) - 1) / 2) * height for place in range(len(rows))]
-        panel.bar_label(panel.barh(places, values, height, color=color, label=what), fmt="%.0f %%", padding=3)
-    panel.set_yticks(range(len(rows)), rows)
-    panel.invert_yaxis()
-    panel.grid(axis="y", visible=False)
-    panel.set(xlabel="% of the wall time", title=f"The whole pipeline, scale {scale:g}: the share of each step")
-    panel.margins(x=0.12)
-    panel.legend(frameon=False, loc="lower right")
+        places = [place + (number - (len(scales) - 1) / 2) * height for place in range(len(rows))]
+        shade = (number + 1) / len(scales)
+        bars = panel.barh(places, values, height, color=color, alpha=shade, label=what)
+        panel.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=8)
+        panel.set(xlabel="% of the wall time", title=label)
+    for panel in axes[0]:
+        panel.grid(axis="y", visible=False)
+        panel.margins(x=0.15)
+        panel.legend(frameon=False, loc="lower right")
+    axes[0][0].set_yticks(range(len(rows)), rows)
+    axes[0][0].invert_yaxis()
+    figure.suptitle("The whole pipeline: the share of each step")
     return figure
 
 

@@ -8,8 +8,8 @@ from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQue
 minute in which nobody read them, old versions as emulator_versions.py says, and all of them when it starts.
 
 What the emulator looks up by listing the whole catalog, the records that it reads anew at each step, and the MERGE that it takes apart into seven statements
-are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py), and so are its PARSE_JSON, the place of tables that expire (emulator_temporary.py)
-and how it takes a request with a file apart (emulator_uploads.py).
+are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py), and so are its PARSE_JSON, the place of tables that expire (emulator_temporary.py),
+how it takes a request with a file apart (emulator_uploads.py), and the rounding of a product (emulator_rounding.py).
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ def replace() -> None:
         emulator_catalog,
         emulator_merge,
         emulator_records,
+        emulator_rounding,
         emulator_temporary,
         emulator_uploads,
         emulator_versions,
@@ -204,7 +205,9 @@ def replace() -> None:
     translate.STATEMENT_RULES = [emulator_catalog.apply_rules]
     dialect.DuckDBDialect.generate = generate
     uploads._parts = emulator_uploads.parts
-    database.execute(PARSE_JSON)
+    translate.NODE_RULES.append(emulator_rounding.round_product)
+    for macro in (PARSE_JSON, *emulator_rounding.MACROS):
+        database.execute(macro)
 
 
 def generate(dialect: Any, tree: Any, copy: bool = True, **options: Any) -> str:

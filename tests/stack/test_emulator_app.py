@@ -148,6 +148,22 @@ def test_json_is_parsed_as_by_the_emulators_own_function(tmp_path: Path) -> None
     assert len({*own}) > 30
 
 
+def test_a_product_is_rounded_half_away_from_zero_as_by_hand(tmp_path: Path) -> None:
+    answers = answers_of("emulator_rounding.py", tmp_path)
+    assert answers["is ours"] == [False, True]
+    assert answers["values"] > 20_000
+    assert answers["differs"] == answers["own differs"] == []
+    assert answers["types"] == ["DECIMAL(38,0)"] * 2
+    assert answers["taken"] == [
+        "round(a * r)",
+        "round(a * r, 0)",
+        "round((a * 100) * r, 0)",
+        "round(a * i, 0)",
+        "round(numeric '0.5' * i)",
+        "round(a * (i * r), 0)",
+    ]
+
+
 def test_old_versions_go_when_nobody_reads_them_and_those_that_stood_stay(tmp_path: Path) -> None:
     assert answers_of("emulator_versions.py", tmp_path) == {
         # Three versions of the table while it is read, then one.

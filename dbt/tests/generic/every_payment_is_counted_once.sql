@@ -32,9 +32,7 @@ numbered as (
         row_number() over (
             partition by event_key order by seen_at nulls first, created_at nulls first, id
         ) as from_first,
-        row_number() over (
-            partition by event_key order by seen_at desc nulls last, created_at desc nulls last, id desc
-        ) as from_last
+        count(*) over (partition by event_key) as row_count
     from live_rows
 ),
 
@@ -45,7 +43,7 @@ expected as (
         max(case when from_first = 1 then {{ value }} end) as {{ column }},
         {%- endfor %}
         {%- for column, value in of_the_last.items() %}
-        max(case when from_last = 1 then {{ value }} end) as {{ column }},
+        max(case when from_first = row_count then {{ value }} end) as {{ column }},
         {%- endfor %}
         count(*) - 1 as duplicate_count
     from numbered
