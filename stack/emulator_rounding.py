@@ -45,9 +45,10 @@ def round_product(node: exp.Expression, context: Context) -> exp.Expression:
     numerics = kinds.count(exp.DataType.Type.DECIMAL)
     if not EXACT.issuperset(kinds) or not 0 < numerics <= MOST_NUMERICS:
         return node
-    factors = (exp.cast(factor.copy(), "DOUBLE") for factor in _factors(product))
+    factors: list[exp.Expression] = [exp.cast(factor.copy(), "DOUBLE") for factor in _factors(product)]
     near = reduce(lambda left, right: exp.Mul(this=left, expression=right), factors)
-    return macro("_round_product", product, near)
+    rounded: exp.Expression = macro("_round_product", product, near)
+    return rounded
 
 
 def _factors(node: exp.Expression) -> list[exp.Expression]:
