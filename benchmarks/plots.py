@@ -362,13 +362,11 @@ def share_of_steps(results: dict[str, Json]) -> Any:
     for result, part in zip(runs, parts, strict=True):
         panel, number = axes[0][engines.index(result["engine"])], scales.index(result["scale"])
         label, color = PATHS[result["engine"]]
-        before = ", everything landed before" if result["landed_before"] else ""
-        what = f"{result['scale']:g}x{before}"
         values = [100 * part.get(name, 0.0) for name in shown]
         values.append(100 * (sum(part.values()) - sum(part.get(name, 0.0) for name in shown)))
         places = [place + (number - (len(scales) - 1) / 2) * height for place in range(len(rows))]
         shade = (number + 1) / len(scales)
-        bars = panel.barh(places, values, height, color=color, alpha=shade, label=what)
+        bars = panel.barh(places, values, height, color=color, alpha=shade, label=f"{result['scale']:g}x")
         panel.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=8)
         panel.set(xlabel="% of the wall time", title=label)
     for panel in axes[0]:

@@ -290,19 +290,20 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.select and (arguments.target == "spark" or arguments.step == "docs"):
         parser.error("--select is for the steps on BigQuery")
+    if arguments.target == "spark" and arguments.step != "build":
+        parser.error("the target spark builds the whole project at once: `build --target spark`")
+    current = settings.for_command()
     if arguments.target == "spark":
-        if arguments.step != "build":
-            parser.error("the target spark builds the whole project at once: `build --target spark`")
-        return _open_and_run_on_spark(settings.for_command(), arguments.full_refresh)
+        return _open_and_run_on_spark(current, arguments.full_refresh)
     if arguments.step == "docs":
         try:
-            print(write_docs(settings.for_command()))
+            print(write_docs(current))
         except RuntimeError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 1
         return 0
     return run(
-        settings.for_command(),
+        current,
         arguments.step,
         arguments.full_refresh,
         marts_dataset=arguments.marts_dataset,

@@ -70,7 +70,7 @@ def test_another_program_on_a_service_s_port_is_a_service_that_is_down(
         airflow.Api(here)
 
 
-# Every program that reads the settings, as far as it needs its arguments to get there.
+# The programs of the stack, of airbyte, of the source and of the dashboard, as far as they need arguments to get to the settings.
 PROGRAMS = (
     "airbyte.connections.apply",
     "airbyte.connections.find",
