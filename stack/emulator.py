@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import urllib.request
 from urllib.parse import urlsplit
 
 from stack import bigquery
@@ -33,12 +31,7 @@ def process(settings: Settings) -> Process:
 
 def is_healthy(settings: Settings) -> bool:
     """Whether the REST service lists its datasets."""
-    url = f"{settings.bigquery_endpoint}/bigquery/v2/projects/{settings.bigquery_project}/datasets"
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own http URL
-            return bool(answer.status == 200)
-    except (OSError, http.client.HTTPException):
-        return False
+    return bigquery.is_answering(settings)
 
 
 def start(settings: Settings) -> bool:

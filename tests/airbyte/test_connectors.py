@@ -24,7 +24,7 @@ from programs import SOURCE, Connection, configured, destination_config, message
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from airbyte.connectors.destination_bigquery import leftovers, staging
+from airbyte.connectors.destination_bigquery import batch, leftovers, staging
 from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
 from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
 from airbyte.connectors.destination_bigquery.parquet import Converter
@@ -523,17 +523,17 @@ def test_streams_gather_while_the_batch_before_them_is_being_loaded(
         load(*arguments)
 
     monkeypatch.setattr(staging.Staging, "load", waiting)
-    monkeypatch.setattr(staging, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(batch, "LINGER_SECONDS", 0.0)
     with Converter() as converter, ThreadPoolExecutor(1) as loader:
-        batches: list[staging.Batch] = []
+        batches: list[batch.Batch] = []
         landings = []
         for name in ("things", "others"):
             landing = landing_of_one_record(bq, name, tmp_path, converter, loader)
             earlier = batches[-1] if batches else None
-            batches.append(staging.Batch(bq, "raw", tmp_path, converter, loader, earlier))
+            batches.append(batch.Batch(bq, "raw", tmp_path, converter, loader, earlier))
             batches[-1].add(landing)
             landings.append(landing)
-        assert [batch.is_due(waiting=0) for batch in batches] == [True, False]
+        assert [each.is_due(waiting=0) for each in batches] == [True, False]
         batches[0].load()
         assert not batches[1].is_due(waiting=0)
         is_sent.set()

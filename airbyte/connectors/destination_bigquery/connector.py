@@ -19,10 +19,11 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers
+from airbyte.connectors.destination_bigquery.batch import LINGER_SECONDS, Batch
 from airbyte.connectors.destination_bigquery.landing import Landing
 from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.destination_bigquery.spec import SPEC
-from airbyte.connectors.destination_bigquery.staging import JOB_SECONDS, LINGER_SECONDS, Batch
+from airbyte.connectors.destination_bigquery.staging import JOB_SECONDS
 from airbyte.connectors.protocol import (
     ConfigError,
     ConfiguredStream,
