@@ -1,22 +1,16 @@
-"""`ops.run_ledger`: what every step of every run did, with which engine, how long it took and why.
-
-`python -m stack.ledger prune --keep-days 365` forgets what is older, here and in `ops.parity_audit`.
-"""
+"""`ops.run_ledger`: what every step of every run did, with which engine, how long it took and why."""
 
 from __future__ import annotations
 
-import argparse
 import datetime
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery as bigquery_api
 
-from stack import bigquery, settings
+from stack import bigquery
 from stack.settings import Settings
 
 TABLE = "ops.run_ledger"
@@ -141,24 +135,3 @@ def prune(current: Settings, keep_days: int) -> int:
             continue
         bigquery.query(bq, f"delete from {table} where {column} < @limit", limit)
     return gone
-
-
-def main() -> int:
-    """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m stack.ledger", description=__doc__)
-    parser.add_argument("step", choices=("prune",))
-    parser.add_argument("--keep-days", type=int, default=365, help="how long a run is remembered")
-    arguments = parser.parse_args()
-    if arguments.keep_days < 1:
-        parser.error("--keep-days must be 1 or more")
-    try:
-        gone = prune(settings.for_command(), arguments.keep_days)
-    except GoogleAPIError as error:
-        print(f"error: the ledger could not be pruned: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    print(json.dumps({"rows": gone, "reason": f"{gone:,} entries older than {arguments.keep_days} days are gone"}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

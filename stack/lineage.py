@@ -120,6 +120,11 @@ def told(current: Settings, job: str, integration: str, inputs: Sequence[Table],
         tell(current, [step])
 
 
+def folder(local_dir: Path) -> Path:
+    """Where the events are, a file a month."""
+    return local_dir / "lineage"
+
+
 @lru_cache
 def _client(local_dir: Path) -> OpenLineageClient:
     from openlineage.client import OpenLineageClient
@@ -128,9 +133,9 @@ def _client(local_dir: Path) -> OpenLineageClient:
     said = {name for name, value in os.environ.items() if name.startswith("OPENLINEAGE_") and value}
     if said - {"OPENLINEAGE_NAMESPACE"}:
         return OpenLineageClient()
-    folder = local_dir / "lineage"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{now():%Y-%m}.jsonl"
+    home = folder(local_dir)
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / f"{now():%Y-%m}.jsonl"
     _end_half_line(path)
     return OpenLineageClient(transport=FileTransport(FileConfig(str(path), append=True)))
 
@@ -235,7 +240,7 @@ class Made:
 def recorded(local_dir: Path) -> dict[Table, Made]:
     """How each table was last made, by the runs that ended well. A line that a killed program left half is passed over."""
     found: dict[Table, Made] = {}
-    for path in sorted((local_dir / "lineage").glob("*.jsonl")):
+    for path in sorted(folder(local_dir).glob("*.jsonl")):
         for line in path.read_text().splitlines():
             try:
                 event = json.loads(line)
@@ -281,12 +286,12 @@ def main() -> int:
     parser.add_argument("direction", choices=("upstream", "downstream"))
     parser.add_argument("table", help="dataset.table of the warehouse, or a name that the other direction printed")
     arguments = parser.parse_args()
-    folder = settings.for_command().local_dir
-    made = recorded(folder)
+    local_dir = settings.for_command().local_dir
+    made = recorded(local_dir)
     try:
         print("\n".join(tree(made, arguments.table, arguments.direction == "upstream")))
     except KeyError:
-        why = "no run has told of it" if made else f"{folder / 'lineage'} has no events yet: `make demo` makes some"
+        why = "no run has told of it" if made else f"{folder(local_dir)} has no events yet: `make demo` makes some"
         print(f"error: {arguments.table}: {why}", file=sys.stderr)
         return 1
     return 0

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 CLEANUP_SECONDS = 30.0
 KILL_SECONDS = 3.0
 KILLED = "the job's process was killed"
+# So long a job is remembered, with its log, after it ended.
+KEEP_DAYS = 365
 
 
 class Jobs:
@@ -49,8 +52,10 @@ class Jobs:
         """Start a sync or a refresh. Returns its job id. Raises Busy while another one runs."""
         for job in self._store.jobs(connection_id):
             self.refresh(job)
+        for old in self._store.forget_jobs(time.time() - KEEP_DAYS * 86_400):
+            self._log(old).unlink(missing_ok=True)
         job_id = self._store.create_job(connection_id, job_type)
-        self._folder.joinpath("jobs", f"{job_id}.log").touch(mode=0o600)
+        self._log(job_id).touch(mode=0o600)
         try:
             worker = self._workers.start(job_id)
         except RuntimeError as error:
@@ -58,6 +63,9 @@ class Jobs:
         else:
             threading.Thread(target=self._watch, args=(job_id, worker), daemon=True).start()
         return job_id
+
+    def _log(self, job_id: int) -> Path:
+        return self._folder / "jobs" / f"{job_id}.log"
 
     def close(self) -> None:
         """Cancel what runs, all at once, which takes CLEANUP_SECONDS and KILL_SECONDS at most; no job is started any more."""

@@ -185,6 +185,15 @@ class Store:
             )
             return [dict(row) for row in rows]
 
+    def forget_jobs(self, before: float) -> list[int]:
+        """Forget the jobs that ended before then (seconds since 1970); returns their ids."""
+        with self._open() as db:
+            rows = db.execute(
+                f"delete from jobs where updated_at < ? and status not in ({', '.join('?' * len(ACTIVE))}) returning id",
+                (before, *ACTIVE),
+            )
+            return [row["id"] for row in rows]
+
 
 def _document(row: sqlite3.Row) -> Json:
     body: Json = json.loads(row["body"])

@@ -1,4 +1,4 @@
-"""What keeps the deployment small and right when nobody looks: the lake compacted, deletions found, people forgotten who asked for it, the ledger pruned."""
+"""What keeps the deployment small and right when nobody looks: the lake compacted, deletions found, people forgotten who asked for it, old runs too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["marketplace"],
-    params={"keep_days": Param(365, type="integer", minimum=1, description="how long the ledger remembers a run")},
+    params={"keep_days": Param(365, type="integer", minimum=1, description="how long a run is remembered")},
     default_args=DEFAULT_ARGS,
 ):
     sweep = command("sweep_deletions", f"{MODULE} airbyte.deletion_sweep")
@@ -25,5 +25,5 @@ with DAG(
     pipeline_rests() >> [
         spark_submit("compact_lake", "maintenance"),
         sweep,
-        command("prune_ledger", f"{MODULE} stack.ledger prune --keep-days {{{{ params.keep_days }}}}"),
+        command("forget_old_runs", f"{MODULE} stack.retention --keep-days {{{{ params.keep_days }}}}"),
     ]

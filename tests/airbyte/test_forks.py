@@ -261,6 +261,28 @@ def test_a_job_that_a_server_left_pending_has_failed_for_the_next_one(tmp_path: 
     assert _status(store, job) == "failed"
 
 
+def test_a_job_that_ended_long_ago_is_forgotten_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    jobs = Jobs(store, tmp_path)
+    names = ("long ago", "long ago", "newer", "long ago, and not ended")
+    old, again, newer, active = (store.create_job(f"{name} {n}", SYNC) for n, name in enumerate(names))
+    for job in (old, again, newer):
+        store.update_job(job, status="succeeded")
+    ages = {old: 366, again: 400, newer: 364, active: 400}
+    with sqlite3.connect(store.path) as db:
+        for job, days in ages.items():
+            db.execute("update jobs set updated_at = ? where id = ?", (time.time() - days * 86_400, job))
+            (tmp_path / "jobs" / f"{job}.log").touch()
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        monkeypatch.setattr(Workers, "start", lambda *_: worker.pid)
+        latest = jobs.start("any", SYNC)
+        assert {job["id"] for job in store.jobs()} == {newer, active, latest}
+        logs = {path.name for path in (tmp_path / "jobs").iterdir()}
+        assert logs == {f"{job}.log" for job in (newer, active, latest)}
+        worker.kill()
+    _until(lambda: _status(store, latest) == "failed")
+
+
 def _status(store: Store, job: int) -> str:
     found = store.job(job)
     return found["status"] if found else "none"

@@ -70,9 +70,9 @@ def test_the_other_dags_wait_for_the_pipeline_and_leave_what_is_published_alone(
         "compare": [],
     }
     assert dags["dags"]["marketplace_maintenance"]["tasks"] == {
-        "pipeline_rests": ["compact_lake", "prune_ledger", "sweep_deletions"],
+        "pipeline_rests": ["compact_lake", "forget_old_runs", "sweep_deletions"],
         "compact_lake": [],
-        "prune_ledger": [],
+        "forget_old_runs": [],
         "sweep_deletions": ["erase_on_request"],
         "erase_on_request": [],
     }

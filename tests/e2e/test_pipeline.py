@@ -263,7 +263,7 @@ def test_audit_and_maintenance_work_beside_what_is_published(deployment: Deploym
     assert differences(content(deployment.settings), story["day 2"]) == {}
     said = run_ledger.of_run(deployment.settings, runs["marketplace_maintenance"])
     assert {entry["step"]: entry["status"] for entry in said} == dict.fromkeys(
-        ("pipeline_rests", "compact_lake", "sweep_deletions", "erase_on_request", "prune_ledger"), "success"
+        ("pipeline_rests", "compact_lake", "sweep_deletions", "erase_on_request", "forget_old_runs"), "success"
     )
 
 

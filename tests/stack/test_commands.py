@@ -89,11 +89,11 @@ PROGRAMS = (
     "stack.airflow trigger d",
     "stack.bigquery sql",
     "stack.dbt staging",
-    "stack.ledger prune",
     "stack.lineage upstream x",
     "stack.parity_audit prepare",
     "stack.postgres",
     "stack.publish",
+    "stack.retention",
 )
 WRONG_PORT = ({"AIRFLOW_PORT": "abc"}, "error: AIRFLOW_PORT must be a whole number, not 'abc'")
 NO_CREDENTIALS = ({"BIGQUERY_EMULATOR": "false"}, "error: BigQuery: Your default credentials were not")
