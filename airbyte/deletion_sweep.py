@@ -27,6 +27,7 @@ from psycopg import sql
 from airbyte.connections.description import Stream, load
 from airbyte.connections.source import connect
 from airbyte.connectors.protocol import ConfigError, TransientError, one_line
+from airbyte.connectors.source_postgres import locks
 from stack import settings
 from stack.bigquery import RETRY, client, query
 from stack.failures import FINAL
@@ -62,6 +63,9 @@ def sweep(current: Settings, force: bool = False) -> dict[str, int]:
     marked: dict[str, int] = {}
     ensure_deleted_at(bq)
     with connect(current) as connection:
+        # One that is written anew after the snapshot would look empty in it. The first in its way ends the sweep: it marks all or nothing of what it looked at.
+        for taken in locks.hold(connection, {stream.name: sql.Identifier(stream.name) for stream in streams}).values():
+            raise taken
         # Before the source's snapshot, which the first question to it takes.
         landed = _live_keys(bq, streams)
         for stream in streams:

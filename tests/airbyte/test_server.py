@@ -20,6 +20,8 @@ from airbyte import deletion_sweep
 from airbyte.connections import apply, find
 from airbyte.connections.api import ApplyError
 from airbyte.connections.description import Stream, load
+from airbyte.connectors.protocol import TransientError
+from airbyte.connectors.source_postgres import locks
 from airbyte.deletion_sweep import SweepError, ensure_deleted_at, sweep
 from airbyte.raw_gate import problems
 from stack import airbyte as server
@@ -329,6 +331,42 @@ def test_a_row_that_lands_while_keys_are_compared_is_not_marked(
     )
     assert sorted(row["id"] for row in live) == [7, 5000]
     assert sum(sweep(marketplace).values()) == 0
+
+
+def test_a_table_that_is_written_anew_meanwhile_is_not_taken_for_an_empty_one(
+    connection: str,
+    marketplace: Settings,
+    api: httpx.Client,
+    airbyte_server: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After its snapshot was taken, an ALTER TABLE that moves the rows would hide them all from it."""
+    sync(api, connection)
+    sweep_table = deletion_sweep._sweep_table
+    refused: list[str] = []
+    with psycopg.connect(airbyte_server.admin_dsn, autocommit=True) as source:
+        source.execute("set lock_timeout = '300ms'")
+        rewrite = "alter table categories alter column name type varchar(250)", "vacuum full categories"
+
+        def sweeping(bq: Any, connected: Any, stream: Stream, *rest: Any) -> int:
+            connected.execute("select 1")
+            if stream.name == "categories":
+                for statement in rewrite:
+                    try:
+                        source.execute(statement)
+                    except psycopg.errors.LockNotAvailable:
+                        refused.append(statement)
+            return sweep_table(bq, connected, stream, *rest)
+
+        monkeypatch.setattr(deletion_sweep, "_sweep_table", sweeping)
+        assert sum(sweep(marketplace).values()) == 0
+        assert refused == [*rewrite]
+        # And the other way round: it waits for such a statement, and says what it waited for.
+        monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.2)
+        with source.transaction():
+            source.execute("lock table categories in access exclusive mode")
+            with pytest.raises(TransientError, match="table categories is locked at the source"):
+                sweep(marketplace)
 
 
 def test_keys_of_more_than_one_batch_are_compared(

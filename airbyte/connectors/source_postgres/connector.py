@@ -57,7 +57,7 @@ class SourcePostgres:
         Raises ReportedError when a stream could not be read; the others were.
         """
         with connect(config) as connection:
-            taken = locks.hold(connection, streams)
+            taken = locks.hold(connection, {s.name: sql.Identifier(s.namespace or "public", s.name) for s in streams})
             for stream in streams:
                 if stream.name in taken:
                     output.error(taken[stream.name], stream.name)

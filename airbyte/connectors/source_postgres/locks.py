@@ -7,14 +7,14 @@ empty, and be emptied where it is overwritten. A lock that only such statements 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from airbyte.connectors.protocol import ConfiguredStream, TransientError, one_line
+from airbyte.connectors.protocol import TransientError, one_line
 
 # So long altogether, tables are waited for that another transaction has to itself.
 PATIENCE_SECONDS = 30.0
@@ -22,18 +22,18 @@ PATIENCE_SECONDS = 30.0
 WAIT_MILLISECONDS = 500
 
 
-def hold(connection: psycopg.Connection[Any], streams: Collection[ConfiguredStream]) -> dict[str, TransientError]:
-    """Lock the streams' tables, their partitions too, against being written anew until the transaction ends.
+def hold(connection: psycopg.Connection[Any], tables: Mapping[str, sql.Identifier]) -> dict[str, TransientError]:
+    """Lock `tables`, {stream: its table}, their partitions too, against being written anew until the transaction ends.
 
     To be called first in a transaction: to lock takes no snapshot, to look at anything does. What cannot be locked for another reason than that somebody has
     it (a materialized view, whose refresh every snapshot sees; a table that is gone) is left to its reading. Returns {stream: why it must not be read}.
     Raises TransientError when the connection breaks.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    wanted = list(streams)
+    wanted = dict(tables)
     while wanted:
         try:
-            _lock(connection, wanted)
+            _lock(connection, wanted.values())
             break
         except LockNotAvailable:
             connection.rollback()
@@ -48,30 +48,29 @@ def hold(connection: psycopg.Connection[Any], streams: Collection[ConfiguredStre
             return {name: _taken(name) for name in busy}
         # Let go of the others meanwhile.
         connection.rollback()
-        wanted = [stream for stream in wanted if stream.name in busy or stream.name not in failures]
+        wanted = {name: table for name, table in wanted.items() if name in busy or name not in failures}
     return {}
 
 
-def _lock(connection: psycopg.Connection[Any], streams: Collection[ConfiguredStream]) -> None:
-    names = sql.SQL(", ").join(sql.Identifier(stream.namespace or "public", stream.name) for stream in streams)
+def _lock(connection: psycopg.Connection[Any], tables: Collection[sql.Identifier]) -> None:
     # One request. Its wait is bounded, that of what is read afterwards is not.
     statement = sql.SQL(
         "set local lock_timeout = {}; lock table {} in access share mode; set local lock_timeout = 0"
-    ).format(sql.Literal(WAIT_MILLISECONDS), names)
+    ).format(sql.Literal(WAIT_MILLISECONDS), sql.SQL(", ").join(tables))
     # Prepared, as psycopg does with what comes often, it could not be several.
     connection.execute(statement, prepare=False)
 
 
-def _lock_each(connection: psycopg.Connection[Any], streams: Collection[ConfiguredStream]) -> dict[str, psycopg.Error]:
+def _lock_each(connection: psycopg.Connection[Any], tables: Mapping[str, sql.Identifier]) -> dict[str, psycopg.Error]:
     """Lock what can be locked, one after the other. Returns why not for the others."""
     failures: dict[str, psycopg.Error] = {}
-    for stream in streams:
+    for name, table in tables.items():
         connection.execute("savepoint one")
         try:
-            _lock(connection, [stream])
+            _lock(connection, [table])
         except psycopg.Error as error:
             _raise_when_broken(error)
-            failures[stream.name] = error
+            failures[name] = error
             connection.execute("rollback to savepoint one")
         connection.execute("release savepoint one")
     return failures
@@ -85,5 +84,5 @@ def _raise_when_broken(error: psycopg.Error) -> None:
 def _taken(name: str) -> TransientError:
     return TransientError(
         f"table {name} is locked at the source by a transaction that alters or truncates it, or waits to: let that end (pg_stat_activity "
-        "names it), then sync again"
+        "names it), then try again"
     )
