@@ -525,11 +525,11 @@ def _runs(bq: Client) -> list[Row]:
         step["seconds"] = round(step["seconds"], 1)
         run["steps"].append(step)
     for run_id, run in runs.items():
-        decision = next((step for step in run["steps"] if step["step"] == "decide_engine"), None)
+        decision = ledger.latest(run["steps"]).get(ledger.DECISION_STEP)
         first, last = run["steps"][0], run["steps"][-1]
         # A step is recorded at its end.
         started = first["recorded_at"] - datetime.timedelta(seconds=first["seconds"])
         run |= {"run_id": run_id, "started_at": started, "ended_at": last["recorded_at"]}
-        run |= {"engine": decision and decision["engine"], "pending_rows": decision and decision["rows"]}
+        run |= {"engine": ledger.engine(run["steps"]), "pending_rows": decision and decision["rows"]}
         run |= {"why": decision and decision["reason"], "status": ledger.outcome(run["steps"])}
     return list(runs.values())

@@ -225,13 +225,14 @@ def write_what_is_read_quickly() -> None:
 
 
 def end_unfinished_jobs() -> None:
-    """Mark failed the jobs that ran when the emulator was killed: nobody runs them any more, and their clients would wait for ever."""
+    """Mark failed the jobs that ran when the emulator was killed: nobody runs them any more, and their clients would wait for ever. Their files go."""
     from local_bigquery.jobs import store
     from local_bigquery.settings import settings
 
     error = {"reason": "stopped", "message": "the emulator was stopped while the job ran"}
     for job in store.list_(settings.default_project_id, ["PENDING", "RUNNING"]):
         store.save(job.replace(status={"state": "DONE", "errorResult": error, "errors": [error]}))
+    shutil.rmtree(settings.data_dir / "uploads", ignore_errors=True)
 
 
 def forget_old_jobs() -> None:

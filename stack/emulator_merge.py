@@ -7,8 +7,10 @@ is not plain that they would do the same, is left to the emulator. The source is
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import duckdb
 from local_bigquery.catalog import names, row_access
 from local_bigquery.jobs import merge
 from local_bigquery.models import JobStatistics2
@@ -65,7 +67,9 @@ def run(cur: Any, tree: exp.Merge, context: Any) -> JobStatistics2:
             return taken_apart(cur, tree, context)
         (affected,) = cur.execute(*_translated(whole, context)).fetchone()
     finally:
-        cur.execute(f"DROP {kind} IF EXISTS temp.{merge.SOURCE}")
+        # In a transaction that has failed nothing is done any more, and the reason is what counts.
+        with suppress(duckdb.Error):
+            cur.execute(f"DROP {kind} IF EXISTS temp.{merge.SOURCE}")
     return JobStatistics2(numDmlAffectedRows=str(affected))
 
 

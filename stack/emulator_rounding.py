@@ -14,15 +14,17 @@ from local_bigquery.sql.translate import Context
 from sqlglot import exp
 
 # Below 32 bits `near` is no further from `exact` than a thousandth, so the whole number sought is the one below `near`, taken a thousandth early, or the next:
-# the exact difference says which. A half goes away from zero, so up or down; there are 18 digits after the point, so that what is above a half is so by the
-# last of them at least. Above 32 bits, and where a factor is null, DuckDB's own rounding is asked: by `coalesce`, for these rows alone.
+# the exact difference says which. A half goes away from zero, so up or down. Above 32 bits, and where a factor is null, DuckDB's own rounding is asked: by
+# `coalesce`, for these rows alone.
 MACROS = (
     "CREATE OR REPLACE MACRO bq.main._whole_below(near) AS TRY_CAST(floor(near + 0.499) AS INTEGER)",
     """
     CREATE OR REPLACE MACRO bq.main._round_product(exact, near) AS coalesce(
         CAST(
             CAST(bq.main._whole_below(near) AS BIGINT) + CAST(
-                exact - bq.main._whole_below(near) >= CASE WHEN near < 0 THEN 0.500000000000000001 ELSE 0.5 END AS TINYINT
+                CASE
+                    WHEN near < 0 THEN exact - bq.main._whole_below(near) > 0.5 ELSE exact - bq.main._whole_below(near) >= 0.5
+                END AS TINYINT
             ) AS DECIMAL(38, 0)
         ),
         round(exact, 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery as bigquery_api
 
 from stack import bigquery
@@ -19,6 +19,8 @@ FIRST_STEP = "sync.find_connection"
 DECISION_STEP = "decide_engine"
 # The heavy step by its engine: as chosen, or after the other one failed.
 HEAVY_STEPS = {f"{kind}_{engine}": engine for kind in ("heavy", "fall_back") for engine in ("dbt", "spark")}
+# What a run does once it has decided, and anew when it decides anew.
+DECIDED = frozenset({*HEAVY_STEPS, "choose", "fall_back", "intermediate_gate", "marts", "review", "approve", "publish"})
 # What history is read for the engine choice.
 HISTORY_STEPS = 200
 # What is pruned, and by which column.
@@ -41,11 +43,26 @@ class Entry:
 def record(current: Settings, entry: Entry) -> None:
     """Append one entry. Statement time, not the caller's clock, orders the entries."""
     bq = bigquery.client(current)
-    bigquery.query(
-        bq,
-        f"create table if not exists {TABLE} (run_id string, step string, engine string, `rows` int64,"
-        " seconds float64, status string, reason string, recorded_at timestamp)",
-    )
+    try:
+        _append(bq, entry)
+    except NotFound:
+        _make(bq)
+        _append(bq, entry)
+
+
+def _make(bq: bigquery_api.Client) -> None:
+    try:
+        bigquery.query(
+            bq,
+            f"create table if not exists {TABLE} (run_id string, step string, engine string, `rows` int64,"
+            " seconds float64, status string, reason string, recorded_at timestamp)",
+        )
+    except GoogleAPIError:
+        # Of two that make it at once, the emulator refuses one: then it is there.
+        bq.get_table(TABLE, retry=bigquery.RETRY)
+
+
+def _append(bq: bigquery_api.Client, entry: Entry) -> None:
     parameters = [
         bigquery_api.ScalarQueryParameter("run_id", "STRING", entry.run_id),
         bigquery_api.ScalarQueryParameter("step", "STRING", entry.step),
@@ -73,13 +90,22 @@ def of_run(current: Settings, run_id: str) -> list[dict[str, object]]:
     )
 
 
+def latest(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Each step's latest try, of a run of these entries, oldest first. One that was cleared and decides anew has done nothing yet of what follows from that."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        if entry["step"] in (FIRST_STEP, DECISION_STEP):
+            found = {step: tried for step, tried in found.items() if step not in DECIDED}
+        found[entry["step"]] = entry
+    return found
+
+
 def red(entries: Iterable[Mapping[str, Any]]) -> list[str]:
     """The steps that stopped a run of these entries, oldest first: whose last try failed. Where the chosen engine broke, the other one's turn tells."""
-    latest = {entry["step"]: entry["status"] for entry in entries}
     return [
         step
-        for step, status in latest.items()
-        if status == "failed" or (status != "success" and step.startswith("fall_back"))
+        for step, entry in latest(entries).items()
+        if entry["status"] == "failed" or (entry["status"] != "success" and step.startswith("fall_back"))
     ]
 
 
@@ -87,7 +113,14 @@ def outcome(entries: Sequence[Mapping[str, Any]]) -> str:
     """How a run of these entries, oldest first, ended: "failed", "published", or "unfinished" as yet."""
     if red(entries):
         return "failed"
-    return "published" if any(entry["step"] == "publish" for entry in entries) else "unfinished"
+    return "published" if "publish" in latest(entries) else "unfinished"
+
+
+def engine(entries: Iterable[Mapping[str, Any]]) -> str | None:
+    """Who did the heavy step of a run of these entries, oldest first; whom it chose, while nobody has; None before that."""
+    tried = latest(entries)
+    done = [name for step, name in HEAVY_STEPS.items() if step in tried and tried[step]["status"] == "success"]
+    return done[0] if done else tried.get(DECISION_STEP, {}).get("engine")
 
 
 def heavy_runs(current: Settings) -> list[dict[str, object]]:

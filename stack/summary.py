@@ -137,7 +137,7 @@ def of_run(settings: Settings, run_id: str, seconds: dict[str, float], ledger_fi
 
 def _engine(entries: list[dict[str, Any]]) -> list[str]:
     """The engine and why, and the other one's turn when the first failed."""
-    reasons = {entry["step"]: str(entry["reason"]) for entry in entries}
+    reasons = {step: str(entry["reason"]) for step, entry in ledger.latest(entries).items()}
     lines = [f"engine        {reasons.get(ledger.DECISION_STEP, 'not recorded')}"]
     fell_back = reasons.get("fall_back", "")
     return lines + ([f"              {fell_back}"] if fell_back.startswith("fell back") else [])
@@ -174,11 +174,10 @@ def last_run(settings: Settings) -> list[str]:
     )
     if not entries:
         return ["no run yet: `make demo`"]
-    latest = {entry["step"]: entry for entry in entries}
     outcome = {"failed": f"red: {', '.join(ledger.red(entries))}", "unfinished": "not over"}
     ended = ledger.outcome(entries)
     lines = [f"last run {entries[0]['run_id']} ({airflow.DAG_ID}): {outcome.get(ended, ended)}"]
-    for step, entry in latest.items():
+    for step, entry in ledger.latest(entries).items():
         rows = "" if entry["rows"] is None else f"{entry['rows']:,} rows"
         reason = " ".join(str(entry["reason"]).split())
         lines.append(f"  {step:22} {entry['status']:13} {entry['seconds']:7.1f} s  {rows:>15}  {reason}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from google.api_core.exceptions import BadRequest, NotFound
+from google.cloud.bigquery import Client
 
 from stack import bigquery
 from stack.settings import Settings
@@ -11,7 +14,8 @@ from stack.settings import Settings
 def pending(settings: Settings, is_full_refresh: bool = False) -> dict[str, tuple[int, int]] | None:
     """{heavy table: (raw rows that wait for it, their bytes)}, or None when that cannot be read.
 
-    A full refresh reads every row. The bytes are the rows' share of their raw table.
+    A full refresh reads every row. The bytes are the rows' share of what their raw table says it holds: rows are counted, as the emulator's tables count what
+    was updated or deleted, too.
     """
     bq = bigquery.client(settings)
     try:
@@ -20,9 +24,16 @@ def pending(settings: Settings, is_full_refresh: bool = False) -> dict[str, tupl
     except (NotFound, BadRequest) as error:
         print(f"the pending volume cannot be read: {' '.join(str(error).split())[:300]}")
         return None
+    held = {name: int(table.num_rows or 0) for name, table in tables.items()}
+    there = _counted(bq, tables) if is_full_refresh else {}
     found = {}
     for row in waiting:
-        held, size = int(tables[row["raw_table"]].num_rows or 0), int(tables[row["raw_table"]].num_bytes or 0)
-        rows = held if is_full_refresh else int(row["pending_rows"])
-        found[row["heavy_model"]] = (rows, round(size * rows / held) if held else 0)
+        name = row["raw_table"]
+        rows = there[name] if is_full_refresh else int(row["pending_rows"])
+        found[row["heavy_model"]] = (rows, round(int(tables[name].num_bytes or 0) * rows / held[name]) if rows else 0)
     return found
+
+
+def _counted(bq: Client, tables: Collection[str]) -> dict[str, int]:
+    union = " union all ".join(f"select '{name}' as name, count(*) as n from raw.{name}" for name in tables)
+    return {row["name"]: row["n"] for row in bigquery.query(bq, union)} if tables else {}

@@ -27,7 +27,7 @@ from airbyte.server.catalog import SYNC_MODES
 from source.parquet import MANIFEST
 from source.tables import TYPES
 from stack import settings
-from stack.bigquery import RETRY, client, create_datasets
+from stack.bigquery import client, create_datasets, query
 
 DATASET = "raw"
 # What PostgreSQL calls the generator's types.
@@ -66,7 +66,7 @@ def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
         ) from None
     for stream in streams():
         try:
-            rows = bq.get_table(f"{DATASET}.{stream.name}", retry=RETRY).num_rows
+            rows = query(bq, f"select count(*) as n from {DATASET}.{stream.name}")[0]["n"]
         except NotFound:
             continue
         if rows:

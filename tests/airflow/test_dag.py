@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stack import ledger
 from stack.settings import ROOT, Settings
 from tests.airflow import airflow_python
 
@@ -53,6 +54,16 @@ def test_the_pipelines_wiring(dags: dict) -> None:
         "approve": ["publish"],
         "publish": [],
     }
+
+
+def test_what_follows_from_a_decision_is_what_the_ledger_takes_for_that(dags: dict) -> None:
+    tasks, found = dags["dags"][PIPELINE]["tasks"], set()
+    reached = [ledger.DECISION_STEP]
+    while reached:
+        following = {*tasks[reached.pop()]} - found
+        found |= following
+        reached += following
+    assert found == ledger.DECIDED
 
 
 def test_new_marts_make_a_new_page(dags: dict) -> None:

@@ -44,6 +44,7 @@ def test_the_runs_are_the_pipelines_and_end_as_make_status_says(
         "too old": {ledger.FIRST_STEP: "success"},
         "fell back": {
             ledger.FIRST_STEP: "success",
+            ledger.DECISION_STEP: "success",
             "heavy_spark": "engine failed",
             "fall_back_dbt": "success",
             "publish": "success",
@@ -55,10 +56,12 @@ def test_the_runs_are_the_pipelines_and_end_as_make_status_says(
         "of the page, too": {"build": "success"},
     }.items():
         for step, status in steps.items():
-            ledger.record(empty_warehouse, ledger.Entry(run_id, step, None, None, 1.0, status, ""))
+            engine = "spark" if step == ledger.DECISION_STEP else None
+            ledger.record(empty_warehouse, ledger.Entry(run_id, step, engine, None, 1.0, status, ""))
     found = marts._runs(bigquery.client(empty_warehouse))
-    assert [(run["run_id"], run["status"]) for run in found] == [
-        ("runs", "unfinished"),
-        ("red", "failed"),
-        ("fell back", "published"),
+    assert [(run["run_id"], run["status"], run["engine"]) for run in found] == [
+        ("runs", "unfinished", None),
+        ("red", "failed", None),
+        # By whom it was done, not whom it chose.
+        ("fell back", "published", "dbt"),
     ]

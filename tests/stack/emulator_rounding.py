@@ -94,6 +94,8 @@ translate.NODE_RULES.append(emulator_rounding.round_product)
 for macro in emulator_rounding.MACROS:
     database.execute(macro)
 ours = translated(SQL)
+# Which the translation takes for NUMERIC, and the engine divides as floating-point numbers.
+HALVES = "select " + ", ".join(f"round(safe_divide(numeric '{x}', numeric '2') * 1)" for x in (-5, 5, "-0.5", "-0.6"))
 expected = [rounded(*pair) for pair in PAIRS]
 found = [[int(x) if x is not None else None for _, x in database.fetch(sql)] for sql in (own, ours)]
 taken = {text: "_round_product" in translated(f"select {text} as x from raw.t") for text in EXPRESSIONS}
@@ -106,6 +108,7 @@ print(
             "own differs": [pair for pair, a, b in zip(PAIRS, found[0], expected, strict=True) if a != b],
             "differs": [pair for pair, a, b in zip(PAIRS, found[1], expected, strict=True) if a != b],
             "types": types,
+            "of quotients": [int(x) for x in database.fetch(translated(HALVES))[0]],
             "taken": [EXPRESSIONS, taken],
         }
     )

@@ -154,6 +154,7 @@ def test_a_product_is_rounded_half_away_from_zero_as_by_hand(tmp_path: Path) -> 
     assert answers["values"] > 20_000
     assert answers["differs"] == answers["own differs"] == []
     assert answers["types"] == ["DECIMAL(38,0)"] * 2
+    assert answers["of quotients"] == [-3, 3, 0, 0]
     expected, taken = answers["taken"]
     assert taken == expected
 

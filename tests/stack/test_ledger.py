@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,6 +26,64 @@ def warehouse(emulator: Settings) -> Iterator[Settings]:
 def write(settings: Settings, *entries: tuple[str, str, int | None, float, str]) -> None:
     for run_id, step, rows, seconds, status in entries:
         ledger.record(settings, Entry(run_id, step, None, rows, seconds, status, ""))
+
+
+def test_steps_that_end_at_once_are_all_in_a_ledger_that_is_not_there_yet(warehouse: Settings) -> None:
+    bq = bigquery.client(warehouse)
+    for attempt in range(4):
+        steps = [f"{attempt} {n}" for n in range(3)]
+        with ThreadPoolExecutor(len(steps)) as at_once:
+            list(at_once.map(lambda step: write(warehouse, ("one", step, None, 1.0, "success")), steps))
+        found = bigquery.query(bq, f"select step from {ledger.TABLE} order by step")
+        assert [row["step"] for row in found] == steps
+        bq.delete_table(ledger.TABLE)
+
+
+def entries(*steps: tuple[str, str]) -> list[dict[str, object]]:
+    return [{"step": step, "status": status, "engine": "spark"} for step, status in steps]
+
+
+BROKE = [
+    (ledger.FIRST_STEP, "success"),
+    ("staging", "success"),
+    ("decide_engine", "success"),
+    ("heavy_spark", "engine failed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("steps", "outcome", "red", "engine"),
+    [
+        ([], "unfinished", [], None),
+        (BROKE[:3], "unfinished", [], "spark"),
+        (BROKE, "unfinished", [], "spark"),
+        ([*BROKE, ("fall_back_dbt", "success"), ("publish", "success")], "published", [], "dbt"),
+        ([*BROKE, ("fall_back_dbt", "engine failed")], "failed", ["fall_back_dbt"], "spark"),
+        # Cleared: the tables are not what was published, nor is what broke still broken.
+        ([*BROKE, ("fall_back_dbt", "engine failed"), *BROKE[2:3]], "unfinished", [], "spark"),
+        (
+            [
+                *BROKE,
+                ("fall_back_dbt", "engine failed"),
+                *BROKE[2:3],
+                ("heavy_spark", "success"),
+                ("publish", "success"),
+            ],
+            "published",
+            [],
+            "spark",
+        ),
+        ([*BROKE, ("fall_back_dbt", "success"), ("publish", "success"), BROKE[0]], "unfinished", [], "spark"),
+        # What came before the decision is as it was.
+        ([*BROKE, ("staging", "failed"), BROKE[0]], "failed", ["staging"], "spark"),
+        ([*BROKE[:3], ("heavy_spark", "failed")], "failed", ["heavy_spark"], "spark"),
+    ],
+)
+def test_a_run_is_what_its_latest_decision_led_to(
+    steps: list[tuple[str, str]], outcome: str, red: list[str], engine: str | None
+) -> None:
+    run = entries(*steps)
+    assert (ledger.outcome(run), ledger.red(run), ledger.engine(run)) == (outcome, red, engine)
 
 
 def test_heavy_runs_are_the_heavy_steps_with_what_was_pending_oldest_first(warehouse: Settings) -> None:
@@ -87,3 +146,7 @@ def test_the_volume_is_rows_and_bytes_by_heavy_table_and_unknown_without_the_vie
     size = bq.get_table("raw.volume_test").num_bytes
     assert volume.pending(warehouse) == {"int_x": (1, round(size / 4))}
     assert volume.pending(warehouse, is_full_refresh=True) == {"int_x": (4, size)}
+    # What was changed is not there twice, whatever the table says it holds.
+    bigquery.query(bq, "update raw.volume_test set n = n + 1 where true")
+    bigquery.query(bq, "delete from raw.volume_test where n = 2")
+    assert volume.pending(warehouse, is_full_refresh=True)["int_x"][0] == 3

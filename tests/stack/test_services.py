@@ -18,7 +18,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 import requests
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import GoogleAPIError, NotFound
 
 from stack import bigquery, processes
 from stack import emulator as emulator_service
@@ -104,6 +104,18 @@ def test_who_reads_as_the_owner_keeps_the_owner_s_password(postgres: Settings) -
     psycopg.connect(postgres.admin_dsn).close()
 
 
+def test_a_merge_that_fails_in_a_transaction_says_why(emulator: Settings) -> None:
+    bq = bigquery.client(emulator)
+    bigquery.query(bq, "create or replace table ops.probe as select 1 as one")
+    script = (
+        "begin transaction; merge into ops.probe as t using (select 1 as one) as s on t.one = s.one "
+        "when matched then update set one = cast(error('on purpose') as int64); commit transaction"
+    )
+    with pytest.raises(GoogleAPIError, match="on purpose"):
+        bigquery.query(bq, script)
+    assert bigquery.query(bq, "select one from ops.probe") == [{"one": 1}]
+
+
 def test_the_emulator_tells_a_ctas_its_destination_as_bigquery_does(emulator: Settings) -> None:
     job = bigquery.client(emulator).query("create or replace table ops.probe as select 1 as one")
     job.result()
@@ -159,7 +171,12 @@ def test_the_emulator_keeps_neither_results_nor_old_versions_for_ever(
             client.get_table(answer.destination)
         assert len(list(tmp_path.rglob("versions/*.parquet"))) == 3
         process.stop()
+        # What a killed emulator was about to load.
+        unfinished = tmp_path / "bigquery" / "data" / "uploads" / "unfinished"
+        unfinished.parent.mkdir(exist_ok=True)
+        unfinished.touch()
         process.start(lambda: emulator_service.is_healthy(own), timeout=240)
+        assert not unfinished.exists()
         (left,) = tmp_path.rglob("versions/*.parquet")
         # Written as it is read quickly, which a new process still knows.
         bigquery.query(client, "create table ops.later as select generate_uuid() as id from unnest([1, 2, 3])")

@@ -26,20 +26,30 @@ def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
     """The ledger entry of a finished task instance, from its times and what it returned (a dict, or JSON, with rows and reason)."""
     ti = context["ti"]
     result = as_dict(ti.xcom_pull(task_ids=ti.task_id))
-    decision = as_dict(ti.xcom_pull(task_ids=ledger.DECISION_STEP))
-    # What follows a fall-back judges the other engine's tables.
-    instead = ledger.HEAVY_STEPS.get(str(ti.xcom_pull(task_ids="fall_back", key=FOLLOWING)))
     error = context.get("exception")
     now = datetime.datetime.now(datetime.UTC)
     return ledger.Entry(
         run_id=context["run_id"],
         step=ti.task_id,
-        engine=ledger.HEAVY_STEPS.get(ti.task_id) or instead or decision.get("engine"),
+        engine=_engine(ti),
         rows=result.get("rows"),
         seconds=round((now - ti.start_date).total_seconds(), 3),
         status=status,
         reason=str(error)[:1000] if error else str(result.get("reason") or ti.xcom_pull(key="reason") or ""),
     )
+
+
+def _engine(ti: Any) -> str | None:
+    """Whose step it is, or whose tables it judges; None before the run has decided: what an earlier try decided is still there in one that was cleared."""
+    if ti.task_id in ledger.HEAVY_STEPS:
+        return ledger.HEAVY_STEPS[ti.task_id]
+    if ti.task_id not in {ledger.DECISION_STEP, *ledger.DECIDED}:
+        return None
+    decision = as_dict(ti.xcom_pull(task_ids=ledger.DECISION_STEP))
+    # What follows a fall-back judges the other engine's tables.
+    is_before = ti.task_id in (ledger.DECISION_STEP, "choose")
+    following = None if is_before else ti.xcom_pull(task_ids="fall_back", key=FOLLOWING)
+    return ledger.HEAVY_STEPS.get(str(following)) or decision.get("engine")
 
 
 def as_dict(value: Any) -> dict[str, Any]:
