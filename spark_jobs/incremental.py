@@ -91,7 +91,7 @@ class Job:
     def refresh(self, table: RawTable) -> None:
         """Bring the lake's mirror of a raw table up to date.
 
-        The mirror is its own watermark: rows that landed after its latest one are merged by key. A mirror that then has
+        The mirror is its own watermark: rows that landed after its latest one are merged by key, or added where there is none. A mirror that then has
         other rows than raw (raw was loaded anew, rows left it, or a sync committed what it had stamped before a deletion
         sweep or an erasure that was read already) is read again whole.
         """
@@ -246,7 +246,13 @@ class Job:
         filesystem, path, uri = self._lake.staging(table.name)
         rows = self._run.warehouse.read(table, state, after, filesystem, path)
         if rows:
-            self._merge(table, self._lake.spark.read.schema(schema(table.columns)).parquet(uri), state.landed_until)
+            landed = self._lake.spark.read.schema(schema(table.columns)).parquet(uri)
+            if table.key:
+                self._merge(table, landed, state.landed_until)
+            else:
+                before = self._known(table.lake_name)
+                self._lake.append(table.lake_name, landed)
+                self._note_commit(table, before, before.rows + rows, state.landed_until)
         return rows
 
     def _merge(self, table: RawTable | ResultTable, rows: DataFrame, landed_until: datetime | None = None) -> int:
@@ -254,16 +260,22 @@ class Job:
         name = table.lake_name
         before = self._known(name)
         merged = self._lake.merge(name, rows, table.key, before.rows)
+        self._note_commit(table, before, before.rows + merged.inserted - merged.deleted, landed_until)
+        return merged.rows
+
+    def _note_commit(
+        self, table: RawTable | ResultTable, before: TableState, held: int, landed_until: datetime | None
+    ) -> None:
+        """Note what a table holds after the commit that has just been made to what was there `before`."""
+        name = table.lake_name
         position = self._lake.position(name)
         if position == Position(before.position.table_id, before.position.version + 1):
-            held = before.rows + merged.inserted - merged.deleted
             checksum = None
             if isinstance(table, RawTable) and before.checksum is not None:
                 checksum = before.checksum + self._lake.checksum_of_changes(name, before.position, position)
             self._now[name] = TableState(position, held, landed_until, checksum)
         else:  # somebody else's commit came between
             self._now[name] = self._lake.inspect(name)
-        return merged.rows
 
     def _known(self, name: str) -> TableState:
         """The version of a table that this run works with. Its rows are counted only where the last completed run did not."""

@@ -178,6 +178,10 @@ class Lake:
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
         writer.options(**PROPERTIES, **rules).save(self.uri(name))
 
+    def append(self, name: str, rows: DataFrame) -> None:
+        """Add `rows` to the table, in one commit."""
+        rows.write.format("delta").mode("append").save(self.uri(name))
+
     @contextmanager
     def adopted(self, name: str, columns: Mapping[str, str]) -> Iterator[tuple[fs.FileSystem, str]]:
         """A new folder in the table's own, as a file system and the path there: at the end the table is exactly the rows of the Parquet files in it.

@@ -16,9 +16,9 @@ from spark_jobs.tables import ECB_FX_RATES, RawTable
 
 
 def keys() -> dict[str, tuple[str, ...]]:
-    """{raw table: the columns that name one row of it}. Where a stream appends, a key has several rows, each with an id of its own."""
+    """{raw table: the columns that name one row of it}. None where a stream appends: a row that is again what it was before is there twice, by any name."""
     streams = {
-        stream.name: ("_airbyte_raw_id",) if stream.sync_mode.endswith("append") else stream.primary_key
+        stream.name: () if stream.sync_mode.endswith("append") else stream.primary_key
         for stream in description.load().streams
     }
     return streams | {ECB_FX_RATES.name: ECB_FX_RATES.key}

@@ -75,7 +75,7 @@ def _conform(rows: DataFrame, columns: dict[str, str]) -> DataFrame:
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table of `raw`: the columns that are read of it, with its key. Mirrored to the lake as `<folder>/<name>`."""
+    """A table of `raw`: the columns that are read of it, with its key; without one its rows are only added to. Mirrored to the lake as `<folder>/<name>`."""
 
     name: str
     key: tuple[str, ...]

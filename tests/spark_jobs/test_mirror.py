@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
-from spark_jobs import payment_dedup
+from spark_jobs import mirror_raw, payment_dedup
 from spark_jobs.errors import JobError
 from spark_jobs.incremental import Run
 from spark_jobs.lake import Lake, TableState
 from spark_jobs.progress import Progress
-from spark_jobs.tables import PAYMENTS
+from spark_jobs.tables import PAYMENTS, RawTable
 from spark_jobs.warehouse import Warehouse
 from stack import bigquery
 from stack.failures import own_failure
@@ -93,6 +94,45 @@ def test_a_merge_keeps_the_checksum_without_a_look_at_the_table(
     assert merged.rows == 3
     assert deployment.run() == merged
     assert deployment.published() == {"stays": "pending", "moves": "completed", "new": "failed"}
+
+
+def test_a_log_that_says_the_same_twice_is_mirrored_row_for_row(
+    empty_warehouse: Settings, spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its rows have no key: one that is set back to what it was lands with the id that it had then."""
+    assert mirror_raw.keys()["event_log"] == ()
+    warehouse = Warehouse(empty_warehouse)
+
+    def event(raw_id: str, landed: str, **columns: Any) -> raw_tables.Row:
+        return {"id": 1, "event_data": "{}", "_airbyte_raw_id": raw_id, "_airbyte_extracted_at": landed} | columns
+
+    def is_made_anew(*events: raw_tables.Row) -> bool:
+        """Mirror what has landed; returns whether that took all of it."""
+        raw_tables.replace(bigquery.client(empty_warehouse), {"event_log": events})
+        log = RawTable("event_log", (), warehouse.raw_columns("event_log"))
+
+        def refresh(run: Run) -> None:
+            job = run.job("mirror_raw")
+            job.refresh(log)
+            job.complete()
+
+        with Lake(spark, tmp_path.as_uri()) as lake:
+            Run(lake, warehouse, Progress()).carry_out([refresh])
+            at = F.date_format("_airbyte_extracted_at", "yyyy-MM-dd'T'HH:mm:ssX")
+            found = lake.read(log.lake_name).select("_airbyte_raw_id", at, "event_data").collect()
+        names = ("_airbyte_raw_id", "_airbyte_extracted_at", "event_data")
+        assert sorted(map(str, map(tuple, found))) == sorted(str(tuple(map(one.get, names))) for one in events)
+        return "made anew" in capsys.readouterr().err
+
+    once, changed, back = event("a", BEFORE), event("b", SYNC), event("a", NEXT_SYNC)
+    assert [is_made_anew(once), is_made_anew(once, changed), is_made_anew(once, changed, back)] == [False] * 3
+    # Purged at the source: the sweep stamps every version at one moment.
+    swept = [dict(one, _airbyte_extracted_at="2026-10-31T03:05:00Z") for one in (once, changed, back)]
+    assert is_made_anew(*swept)
+    # Forgotten: older versions are emptied and keep their landing.
+    emptied = [dict(one, event_data=None) for one in (once, changed)]
+    assert is_made_anew(once, changed)
+    assert is_made_anew(emptied[0], dict(emptied[1], _airbyte_extracted_at="2026-10-31T03:10:00Z"))
 
 
 def test_a_state_saved_before_there_were_checksums_is_taken_up(deployment: Deployment, tmp_path: Path) -> None:
