@@ -2,7 +2,8 @@
 
 `request USER_ID` notes the request in `ops.erasure_requests`; `run`, which the maintenance DAG calls, empties the person's columns in every raw row of
 theirs, deleted ones included, and goes on doing so for as long as the source sends them again: it says so then, because it is there that they have to go.
-Everything after raw is made of it: a row that was emptied counts as changed, so the next run carries it on; no mart has such a column.
+Everything after raw is made of it: a row that was emptied counts as changed, so the next run carries it on, to `quarantine` and to a lake that mirrors raw; no
+mart has such a column.
 """
 
 from __future__ import annotations

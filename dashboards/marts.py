@@ -361,7 +361,7 @@ def payments(bq: Client) -> Row:
         """
         select
             reconciliation_reason as reason, ageing_bucket as bucket, count(*) as orders,
-            sum(difference_usd) as difference_usd, countif(difference_usd is null) as unvalued
+            sum(open_amount_usd) as open_amount_usd, countif(open_amount_usd is null) as unvalued
         from marts.fct_payment_ageing group by reason, bucket order by reason, bucket
         """,
     )
@@ -379,20 +379,20 @@ def payments(bq: Client) -> Row:
         bq,
         """
         select
-            order_id, days_open, reconciliation_status as status, reconciliation_reason as reason, currency, difference, difference_usd
+            order_id, days_open, reconciliation_status as status, reconciliation_reason as reason, currency, open_amount, open_amount_usd
         from marts.fct_payment_ageing
-        order by days_open desc, abs(difference_usd) desc, order_id
+        order by days_open desc, open_amount_usd desc, order_id
         limit @most
         """,
         {"most": MAX_WORK_LIST},
     )
     as_of = bigquery.query(bq, "select max(as_of_date) as as_of from marts.fct_payment_ageing")[0]["as_of"]
     for row in (*outcomes, *ageing, *work_list):
-        for name in ("difference_usd", "fee_usd", "payout_usd"):
+        for name in ("difference_usd", "open_amount_usd", "fee_usd", "payout_usd"):
             if name in row:
                 row[name.removesuffix("_usd") + "_cents"] = cents(row.pop(name))
     for row in (*currencies, *work_list):
-        for name in ("owed", "paid", "refunded", "disputed", "difference"):
+        for name in ("owed", "paid", "refunded", "disputed", "difference", "open_amount"):
             if name in row:
                 row[name] = _money_text(row[name])
     return {

@@ -15,6 +15,15 @@
 {%- endmacro %}
 
 
+{# An amount in another currency by way of its dollars, which are not rounded on the way: to the hundredth, once. #}
+{% macro in_currency(amount, rate, other_rate) -%}
+    {%- set numeric = dbt.type_numeric() -%}
+    cast(
+        round(round({{ quotient(amount ~ ' * 100 * ' ~ rate, other_rate) }}, 0) * cast('0.01' as {{ numeric }}), 2) as {{ numeric }}
+    )
+{%- endmacro %}
+
+
 {# One US dollar is one US dollar on every day, also where the ECB published nothing. #}
 {% macro fx_rate_usd(currency, published_rate) -%}
     case when {{ currency }} = 'USD' then cast(1 as {{ dbt.type_numeric() }}) else {{ published_rate }} end

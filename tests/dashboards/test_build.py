@@ -118,7 +118,7 @@ def test_a_hundred_times_the_business_weighs_at_most_two_megabytes(tmp_path: Pat
             ]
         },
         "payments": {
-            "work_list": [{"order_id": "o" * 36, "reason": "r" * 60, "difference": "d" * 60}] * marts.MAX_WORK_LIST
+            "work_list": [{"order_id": "o" * 36, "reason": "r" * 60, "open_amount": "d" * 60}] * marts.MAX_WORK_LIST
         },
         "quality": {"runs": [run] * marts.MAX_RUNS},
     }

@@ -208,9 +208,9 @@ def test_payments_equal_the_marts(data: dict[str, Any], query: Query) -> None:
     """)
     assert found == {(r["s"], r["r"], r["i"]): (r["n"], cents(r["d"]), cents(r["f"])) for r in expected}
     ageing = query(
-        "select reconciliation_reason as r, ageing_bucket as b, count(*) as n, sum(difference_usd) as d from marts.fct_payment_ageing group by r, b"
+        "select reconciliation_reason as r, ageing_bucket as b, count(*) as n, sum(open_amount_usd) as d from marts.fct_payment_ageing group by r, b"
     )
-    assert {(r["reason"], r["bucket"]): (r["orders"], r["difference_cents"]) for r in payments["ageing"]} == {
+    assert {(r["reason"], r["bucket"]): (r["orders"], r["open_amount_cents"]) for r in payments["ageing"]} == {
         (r["r"], r["b"]): (r["n"], cents(r["d"])) for r in ageing
     }
     owed = query(

@@ -27,7 +27,7 @@ export function render(data, define) {
       ["Orders", int(orders)],
       ["Reconciled", percent(1 - sum(open, "orders") / orders), `${int(orders - sum(open, "orders"))} orders`],
       ["Paid as owed", percent(sum(matched, "orders") / orders), `${int(sum(matched, "orders"))} matched`],
-      ["Open", int(sum(open, "orders")), `${usd(sum(open, "difference_cents"))} owed less paid`],
+      ["Open", int(sum(open, "orders")), `${usd(sum(data.ageing, "open_amount_cents"))} to find, to give back or to argue about`],
       ["Platform fees", usd(sum(data.outcomes, "fee_cents"))],
       ["Paid out to sellers", usd(sum(data.outcomes, "payout_cents"))],
     ]),
@@ -97,12 +97,13 @@ function ageing(data) {
       cell: (row) => (row !== foot ? column.cell(row) : i === 0 ? "All" : show(sum(i <= buckets.length ? data.ageing.filter((each) => each.bucket === buckets[i - 1]) : data.ageing, key))),
     }));
     const unvalued = sum(data.ageing, "unvalued");
-    const note = key === "orders" || !unvalued ? "Open orders by reason and age" : `Owed less paid, in dollars; ${int(unvalued)} orders without a rate or without an order add nothing`;
+    const missing = unvalued ? `; ${int(unvalued)} orders without a rate or without an order add nothing` : "";
+    const note = key === "orders" ? "Open orders by reason and age" : `Dollars to find, to give back or to argue about${missing}`;
     result.replaceChildren(table(footed, reasons, { caption: note, total: foot }));
   };
   draw("orders");
   return [
-    h("form", { class: "filters", "aria-label": "What the table shows", onsubmit: (event) => event.preventDefault() }, choice("Show", [["orders", "Orders"], ["difference_cents", "Dollars"]], "orders", draw)),
+    h("form", { class: "filters", "aria-label": "What the table shows", onsubmit: (event) => event.preventDefault() }, choice("Show", [["orders", "Orders"], ["open_amount_cents", "Dollars"]], "orders", draw)),
     result,
   ];
 }
@@ -144,8 +145,8 @@ function workList(data, open) {
         { name: "Days open", cell: (row) => int(row.days_open), number: true },
         { name: "Status", cell: (row) => title(row.status) },
         { name: "Reason", cell: (row) => words(row.reason) },
-        { name: "Difference", cell: (row) => `${decimal(row.difference)} ${row.currency ?? ""}`, number: true },
-        { name: "In dollars", cell: (row) => usd(row.difference_cents), number: true },
+        { name: "Open amount", cell: (row) => `${decimal(row.open_amount)} ${row.currency ?? ""}`, number: true },
+        { name: "In dollars", cell: (row) => usd(row.open_amount_cents), number: true },
       ],
       data.work_list,
       { caption: "The oldest first, then the largest", high: true },

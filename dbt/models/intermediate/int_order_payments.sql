@@ -29,7 +29,6 @@ events as (
         payments_usd.fx_rate_usd,
         payments_usd.payment_date,
         minor_units.minor_units,
-        payments_usd.amount_usd,
         payments_usd.platform_fee_usd,
         payments_usd.seller_payout_usd,
         {{ payment_amount_fault('payments', 'minor_units') }} as amount_fault
@@ -39,18 +38,21 @@ events as (
     left join minor_units on payments.currency = minor_units.currency
 ),
 
--- A payment in another currency goes through its own dollars. The seller gets what the platform does not keep, and nothing once refunded.
+-- A payment in another currency goes through dollars, at the rates of its date and of the order's. The seller gets what the platform does not keep, and
+-- nothing once refunded.
 converted as (
     select
         *,
         case
             when currency = order_currency then amount
-            else cast(round({{ quotient('amount_usd', 'order_fx_rate_usd') }}, 2) as {{ dbt.type_numeric() }})
+            else {{ in_currency('amount', 'fx_rate_usd', 'order_fx_rate_usd') }}
         end as order_amount,
-        -- What a payment in another currency cannot say: half of the smallest unit of that, in the order's.
+        -- What a payment in another currency cannot say: half of the smallest unit of that, in the order's, and what order_amount was rounded by.
         case
             when currency <> order_currency
-                then {{ quotient(quotient('fx_rate_usd', 'order_fx_rate_usd'), 'case when minor_units = 0 then 2 else 200 end') }}
+                then
+                    {{ quotient(quotient('fx_rate_usd', 'order_fx_rate_usd'), 'case when minor_units = 0 then 2 else 200 end') }}
+                    + cast('0.005' as {{ dbt.type_numeric() }})
         end as rounding_amount,
         case status
             when 'completed' then seller_payout is distinct from amount - coalesce(platform_fee, 0)

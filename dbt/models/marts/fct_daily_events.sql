@@ -1,7 +1,7 @@
 with events as (
     select
         *,
-        {{ utc_date('event_timestamp') }} as event_date,
+        coalesce({{ utc_date('event_timestamp') }}, {{ utc_date('received_at') }}, {{ utc_date('_airbyte_extracted_at') }}) as event_date,
         {{ seconds_between('event_timestamp', 'received_at') }} as delay_seconds
     from {{ ref('stg_marketplace__event_log') }}
 ),
