@@ -188,6 +188,22 @@ def test_a_change_disables_the_connection_until_somebody_accepts_it(
     assert [row["country"] for row in drifting.rows("buyers")] == ["NO", "NO"]
 
 
+def test_a_change_that_names_no_stream_keeps_those_that_there_are(
+    api: httpx.Client, airbyte_server: Settings, db: Db
+) -> None:
+    made = Drifting(api, airbyte_server, "disable_connection")
+    path = f"/connections/{made.id}"
+    before = api.get(path).json()["configurations"]
+    db.execute("alter table buyers add country text default 'NO'")
+    for nothing in ({}, {"streams": []}):
+        for status in ("inactive", "active"):
+            changed = api.patch(path, json={"status": status, "configurations": nothing})
+            assert (changed.status_code, changed.json()["configurations"]) == (200, before)
+    status, log = made.sync()
+    assert status == "succeeded", log
+    made.delete()
+
+
 @behaves("propagate_fully")
 def test_tables_come_and_go(drifting: Drifting, db: Db, api: httpx.Client) -> None:
     db.execute("create table parcels (id int primary key, weight int); insert into parcels values (1, 5)")
