@@ -258,6 +258,10 @@ def test_apply_says_what_the_source_lacks(
         ("mysql://a@b/c", "SOURCE_DSN must look like"),
         ("postgresql://marketplace:wrong@127.0.0.1:{port}/marketplace", "refuses the password of user marketplace"),
         ("postgresql://a:b@127.0.0.1:1/c", "does not answer"),
+        (
+            "postgresql://a:b@127.0.0.1:1/c?sslmode=verify-full",
+            "sslmode must be one of disable, allow, prefer, require;",
+        ),
     ],
 )
 def test_apply_says_what_is_wrong_with_source_dsn(
