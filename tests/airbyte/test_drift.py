@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +297,31 @@ def test_a_table_of_the_same_name_in_another_schema_takes_no_stream_over(behavio
     assert (followed.streams, followed.shape) == (streams, connection["catalog"])
 
 
+@pytest.mark.parametrize(
+    ("mode", "own", "before", "after", "stops"),
+    [
+        ("incremental_deduped_history", "a", "", "a", False),
+        ("incremental_deduped_history", "ab", "a", "ab", False),
+        ("incremental_deduped_history", "a", "b", "", True),
+        ("incremental_deduped_history", "a", "a", "", True),
+        ("incremental_append", "", "", "a", True),
+        ("full_refresh_append", "", "", "a", False),
+        ("full_refresh_overwrite", "a", "a", "ab", False),
+        # The connection names a column that is not there.
+        ("full_refresh_overwrite", "c", "a", "ab", True),
+    ],
+)
+def test_a_changed_key_stops_what_goes_by_another(mode: str, own: str, before: str, after: str, stops: bool) -> None:
+    def found(key: str) -> list[dict[str, Any]]:
+        return [table("t", "ab") | {"source_defined_primary_key": [[column] for column in key]}]
+
+    streams = [{"name": "t", "syncMode": mode, "primaryKey": [[column] for column in own]}]
+    followed = drift.follow({"streams": streams, "catalog": drift.shape_of(found(before))}, found(after))
+    assert list(followed.stopped) == (["t"] if stops else [])
+    # The next change is told by what is remembered.
+    assert followed.shape == drift.shape_of(found(before if stops else after))
+
+
 @behaves("propagate_columns")
 def test_a_table_that_is_gone_at_the_destination_is_not_filled_with_a_part_of_its_rows(
     drifting: Drifting, db: Db, emulator: Settings
@@ -398,9 +423,9 @@ def test_what_changes_the_values_of_rows_without_writing_one_is_read(drifting: D
     assert "buyers: 0 records read" in log
 
 
-def table(name: str) -> dict[str, Any]:
+def table(name: str, columns: Iterable[str] = ("id",)) -> dict[str, Any]:
     """A table as its source tells it."""
-    properties = {"id": {"type": "integer"}}
+    properties = {column: {"type": "integer"} for column in columns}
     return {"name": name, "json_schema": {"properties": properties}, "source_defined_primary_key": [["id"]]}
 
 
