@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
 from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from stack import lineage, settings
@@ -175,13 +176,13 @@ def main() -> int:
     """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
     argparse.ArgumentParser(prog="python -m airbyte.loaders.ecb_fx_rates", description=__doc__).parse_args()
     current = settings.for_command()
-    bq = client(current)
     try:
+        bq = client(current)
         create_datasets(bq, current.bigquery_location)
         landed = lineage.warehouse_table(current.bigquery_project, TABLE)
         with lineage.told(current, "airbyte.ecb_fx_rates", "AIRBYTE", [PUBLISHED_BY_ECB], landed) as step:
             step.rows = rows = load(bq, current.ecb_rates)
-    except (GoogleAPIError, OSError, ValueError) as error:
+    except (GoogleAPIError, GoogleAuthError, OSError, ValueError) as error:
         print(f"error: the ECB rates were not loaded: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(json.dumps({"rows": rows, "reason": f"{rows:,} rates new or corrected"}))
