@@ -21,6 +21,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from psycopg import sql
 
@@ -166,7 +167,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         marked = sweep(settings.for_command(), arguments.force)
-    except (SweepError, ConfigError, TransientError, GoogleAPIError, psycopg.Error) as error:
+    except (SweepError, ConfigError, TransientError, GoogleAPIError, GoogleAuthError, psycopg.Error) as error:
         print(f"error: the deletion sweep stopped: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, SweepError | ConfigError) else 1
     found = {table: rows for table, rows in marked.items() if rows}

@@ -16,6 +16,7 @@ import uuid
 from dataclasses import dataclass
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
 
 from airbyte.deletion_sweep import LIVE, SweepError, ensure_deleted_at
 from stack import bigquery, settings
@@ -141,7 +142,7 @@ def main() -> int:
             print(json.dumps({"rows": 1, "reason": f"noted in {TABLE}"}))
             return 0
         requests, rows, again = run(current)
-    except (ErasureError, SweepError, GoogleAPIError) as error:
+    except (ErasureError, SweepError, GoogleAPIError, GoogleAuthError) as error:
         print(f"error: erasure stopped: {' '.join(str(error).split())}", file=sys.stderr)
         return FINAL if isinstance(error, ErasureError | SweepError) else 1
     reason = f"{requests:,} people asked to be forgotten, {rows:,} rows emptied"

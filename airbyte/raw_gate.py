@@ -8,6 +8,7 @@ import sys
 
 import psycopg
 from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
 from psycopg import sql
 
 from airbyte.connections.description import load
@@ -55,7 +56,8 @@ def problems(current: Settings) -> tuple[int, list[str]]:
                 said.append(f"raw.{stream.name} has {raw['keys']:,} rows, the source {source:,}: sync again")
             if raw["damaged"]:
                 print(
-                    f"warning: {raw['damaged']:,} rows of raw.{stream.name} have a value that their type cannot hold: see _airbyte_meta.changes"
+                    f"warning: {raw['damaged']:,} rows of raw.{stream.name} have a value that their type cannot hold: see _airbyte_meta.changes",
+                    file=sys.stderr,
                 )
     rows = sum(row["n"] for row in found.values())
     if not rows and not said:
@@ -68,12 +70,12 @@ def main() -> int:
     argparse.ArgumentParser(prog="python -m airbyte.raw_gate", description=__doc__).parse_args()
     try:
         rows, said = problems(settings.for_command())
-    except (ConfigError, TransientError, GoogleAPIError, psycopg.Error) as error:
-        print(f"error: {one_line(error)}")
+    except (ConfigError, TransientError, GoogleAPIError, GoogleAuthError, psycopg.Error) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, ConfigError) else 1
     if said:
         for problem in said:
-            print(f"error: {problem}")
+            print(f"error: {problem}", file=sys.stderr)
         return FINAL
     print(json.dumps({"rows": rows, "reason": f"{rows:,} live rows, every key once"}))
     return 0

@@ -10,6 +10,7 @@ import psycopg
 from airbyte.connections.description import Description, load
 from airbyte.connectors.protocol import ConfigError
 from airbyte.connectors.source_postgres import connection
+from airbyte.connectors.source_postgres.spec import SPEC
 from stack.settings import Settings
 
 Json = dict[str, Any]
@@ -18,7 +19,8 @@ Json = dict[str, Any]
 def source_configuration(current: Settings, description: Description) -> Json:
     """The source's configuration with the address and login of SOURCE_DSN, or of the local stack, filled in.
 
-    Raises ConfigError when SOURCE_DSN is not a Postgres address; nothing of it is quoted, as a part may be the password.
+    Raises ConfigError when SOURCE_DSN is not a Postgres address, or has an sslmode that the connector has not; nothing of it is quoted, as a part may
+    be the password.
     """
     wrong = ConfigError("SOURCE_DSN must look like postgresql://user:password@host:5432/database")
     try:
@@ -38,9 +40,16 @@ def source_configuration(current: Settings, description: Description) -> Json:
         "username": unquote(url.username),
         "password": unquote(url.password or ""),
     }
-    mode = parse_qs(url.query).get("sslmode")
     configuration: Json = description.source["configuration"] | address
-    return configuration | ({"ssl_mode": {"mode": mode[0]}} if mode else {})
+    mode = parse_qs(url.query).get("sslmode")
+    if not mode:
+        return configuration
+    known = SPEC["connectionSpecification"]["properties"]["ssl_mode"]["properties"]["mode"]["enum"]
+    if mode[0] not in known:
+        raise ConfigError(
+            f"SOURCE_DSN: sslmode must be one of {', '.join(known)}; none of them verifies the server's certificate"
+        )
+    return configuration | {"ssl_mode": {"mode": mode[0]}}
 
 
 def connect(current: Settings) -> psycopg.Connection[Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from airbyte.connections import description
@@ -98,13 +99,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="what `source.parquet` has written")
     chosen = parser.parse_args(arguments)
     current = settings.for_command()
-    bq = client(current)
     try:
+        bq = client(current)
         create_datasets(bq, current.bigquery_location)
         rows = sum(load(bq, chosen.folder).values())
         # As the sweep that follows a sync: dbt's models read the column.
         ensure_deleted_at(bq)
-    except (BulkLoadError, SweepError, GoogleAPIError, OSError) as error:
+    except (BulkLoadError, SweepError, GoogleAPIError, GoogleAuthError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(json.dumps({"rows": rows, "reason": f"{rows:,} rows loaded"}))

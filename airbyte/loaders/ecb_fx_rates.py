@@ -15,7 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
 from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from stack import lineage, settings
@@ -52,7 +53,10 @@ def published(source: str = "") -> Iterator[Rate]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(_archive(source))) as zipped:
-            text = zipped.read(zipped.namelist()[0]).decode()
+            names = zipped.namelist()
+            if not names:
+                raise ValueError(f"{source} holds no file: ECB_RATES is the ECB's eurofxref-hist.zip")
+            text = zipped.read(names[0]).decode()
     except zipfile.BadZipFile:
         raise ValueError(f"{source} is no zip file: ECB_RATES is the ECB's eurofxref-hist.zip") from None
     yield from parse(text)
@@ -69,17 +73,41 @@ def _archive(source: str) -> bytes:
 
 
 def parse(text: str) -> Iterator[Rate]:
-    """The rates in the ECB's CSV: a line a day, a column a currency, "N/A" or nothing where there is none. Raises ValueError on anything else."""
+    """The rates in the ECB's CSV: a line a day, a column a currency, "N/A" or nothing where there is none. Blank lines are no days.
+
+    Raises ValueError on anything else, with the line or the rate.
+    """
     rows = csv.reader(io.StringIO(text))
-    currencies = [name.strip() for name in next(rows)][1:]
-    for row in rows:
-        day = datetime.date.fromisoformat(row[0])
-        for currency, value in zip(currencies, row[1:], strict=False):
-            if currency and value.strip() not in ("", "N/A"):
-                rate = Decimal(value.strip())
-                if rate <= 0:
-                    raise ValueError(f"the rate of {currency} on {day} is {value}, not positive")
-                yield day, currency, rate
+    try:
+        currencies = [name.strip() for name in next(rows, [])][1:]
+        if not any(currencies):
+            raise ValueError("the first line names no currency")
+        for row in rows:
+            if "".join(row).strip():
+                day = _day(row[0], rows.line_num)
+                for currency, value in zip(currencies, map(str.strip, row[1:]), strict=False):
+                    if currency and value not in ("", "N/A"):
+                        yield day, currency, _rate(value, currency, day)
+    except csv.Error as error:
+        raise ValueError(f"line {rows.line_num}: {error}") from None
+
+
+def _day(value: str, line: int) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"line {line} begins with {value!r}, not with a day") from None
+
+
+def _rate(value: str, currency: str, day: datetime.date) -> Decimal:
+    try:
+        rate = Decimal(value)
+    except InvalidOperation:
+        rate = Decimal("NaN")
+    # NaN is compared with nothing.
+    if not rate.is_finite() or rate <= 0:
+        raise ValueError(f"the rate of {currency} on {day} is {value!r}, not a positive number")
+    return rate
 
 
 def load(bq: bigquery.Client, source: str = "") -> int:
@@ -148,13 +176,13 @@ def main() -> int:
     """The command line. Returns the exit status; the last line printed is the outcome as JSON."""
     argparse.ArgumentParser(prog="python -m airbyte.loaders.ecb_fx_rates", description=__doc__).parse_args()
     current = settings.for_command()
-    bq = client(current)
     try:
+        bq = client(current)
         create_datasets(bq, current.bigquery_location)
         landed = lineage.warehouse_table(current.bigquery_project, TABLE)
         with lineage.told(current, "airbyte.ecb_fx_rates", "AIRBYTE", [PUBLISHED_BY_ECB], landed) as step:
             step.rows = rows = load(bq, current.ecb_rates)
-    except (GoogleAPIError, OSError, ValueError) as error:
+    except (GoogleAPIError, GoogleAuthError, OSError, ValueError) as error:
         print(f"error: the ECB rates were not loaded: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(json.dumps({"rows": rows, "reason": f"{rows:,} rates new or corrected"}))

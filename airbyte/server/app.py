@@ -437,16 +437,18 @@ def _connections(store: Store, jobs: Jobs) -> APIRouter:
         document = _found(store.get(CONNECTION, connectionId), CONNECTION, connectionId)
         fields = ("name", "status", "nonBreakingSchemaUpdatesBehavior")
         changes: Json = {name: getattr(body, name) for name in fields if getattr(body, name) is not None}
-        if body.status == "active" and document["status"] != "active" and not body.configurations:
+        # As in Airbyte, a change that names no stream keeps those that there are: all tables are the default of a new connection.
+        wanted = body.configurations.streams if body.configurations else []
+        if body.status == "active" and document["status"] != "active" and not wanted:
             # Whoever activates a connection again accepts the source as it is now.
             source = _found(store.get(SOURCE, document["sourceId"]), SOURCE, document["sourceId"])
             discovered = programs.discover(SOURCES[source["sourceType"]], source["configuration"])
             changes["catalog"] = drift.accepted(document["catalog"], discovered, document["streams"])
         if body.schedule:
             changes["schedule"] = body.schedule.model_dump(exclude_none=True)
-        if body.configurations:
+        if wanted:
             source = _found(store.get(SOURCE, document["sourceId"]), SOURCE, document["sourceId"])
-            changes |= streams_of(source, body.configurations.streams, document["catalog"])
+            changes |= streams_of(source, wanted, document["catalog"])
         return answer(_found(store.update(CONNECTION, connectionId, changes), CONNECTION, connectionId))
 
     @routes.delete("/{connectionId}")

@@ -9,8 +9,9 @@
 | changed key | its stream stops | its stream stops | its stream stops | its stream stops |
 | a table of the same name in another schema | its stream stops | its stream stops | its stream stops | its stream stops |
 
-A changed type is found by the destination, which knows what its table has (destination_bigquery/landing.py). A stream that stops does so with a
-sentence that says what to do; the others go on.
+A changed key is followed where it changes nothing: in a full refresh, and where the stream's own `primaryKey` is the new one already. A changed type
+is found by the destination, which knows what its table has (destination_bigquery/landing.py). A stream that stops does so with a sentence that says what to
+do; the others go on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+
+from airbyte.server.catalog import SYNC_MODES
 
 Json = dict[str, Any]
 IGNORE, DISABLE, COLUMNS, FULLY = "ignore", "disable_connection", "propagate_columns", "propagate_fully"
@@ -126,7 +129,9 @@ def _follow_table(
         return
     key = [path[0] for path in stream["primaryKey"]]
     lost = [column for column in key if column not in found["columns"]]
-    if before["key"] != found["key"] or lost:
+    # A full refresh tells no rows apart. What has landed by the stream's own key, which is now the table's, was told apart by it.
+    is_safe = SYNC_MODES[stream["syncMode"]][0] == "full_refresh" or found["key"] in (before["key"], key)
+    if lost or not is_safe:
         followed.stopped[name] = (
             f"stream {name} stops: the key of its table was ({', '.join(before['key'] or key)}) and is now ({', '.join(found['key'])}): undo the "
             "change; or set the stream's primaryKey anew, drop its table at the destination and run a refresh"

@@ -174,7 +174,7 @@ class StreamBody(StrictBody):
 
 
 class Configurations(StrictBody):
-    """The streams of a connection."""
+    """The streams of a connection. None of them means all tables when it is created, and those that there are when it is changed."""
 
     streams: list[StreamBody] = []
 

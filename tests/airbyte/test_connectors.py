@@ -21,14 +21,14 @@ import pytest
 from google.api_core.exceptions import ServiceUnavailable
 from google.cloud import bigquery as google_bigquery
 from programs import SOURCE, Connection, configured, destination_config, messages, source_config
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.errors import LockNotAvailable
 
 from airbyte.connectors.destination_bigquery import batch, leftovers, staging
 from airbyte.connectors.destination_bigquery.connector import DestinationBigQuery
 from airbyte.connectors.destination_bigquery.landing import MANY_ROWS, Landing
 from airbyte.connectors.destination_bigquery.parquet import Converter
-from airbyte.connectors.protocol import APPEND, OVERWRITE, ConfiguredStream, Output, ReportedError
+from airbyte.connectors.protocol import APPEND, OVERWRITE, ConfiguredStream, Output, ReportedError, TransientError
 from airbyte.connectors.source_postgres import connector, locks
 from airbyte.connectors.source_postgres.connector import SourcePostgres, _received
 from stack import bigquery
@@ -131,7 +131,7 @@ def test_each_mode_lands_changes_once(db: psycopg.Connection[Any], connection: C
 
 
 def read_whole(config: dict[str, Any], *names: str) -> tuple[dict[str, list[int]], dict[str, str]]:
-    """The source in this process: {table: its ids}, {table that stopped: why}."""
+    """The source in this process: {table: its ids}, {table that stopped: the kind of failure, and why}."""
     streams = [ConfiguredStream(name, "public", {"id": {}}, "full_refresh", OVERWRITE, (), 0, 1) for name in names]
     said = io.BytesIO()
     with contextlib.suppress(ReportedError):
@@ -142,7 +142,8 @@ def read_whole(config: dict[str, Any], *names: str) -> tuple[dict[str, list[int]
         if message["type"] == "RECORD":
             ids.setdefault(message["record"]["stream"], []).append(message["record"]["data"]["id"])
         elif message.get("trace", {}).get("type") == "ERROR":
-            stopped[message["trace"]["error"]["stream_descriptor"]["name"]] = message["trace"]["error"]["message"]
+            error = message["trace"]["error"]
+            stopped[error["stream_descriptor"]["name"]] = f"{error['failure_type']}: {error['message']}"
     return ids, stopped
 
 
@@ -184,20 +185,20 @@ def test_a_table_that_is_being_written_anew_is_waited_for_and_seen_as_it_is_then
 def test_a_table_that_cannot_be_locked_stops_no_other(
     db: psycopg.Connection[Any], postgres: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read by who may do nothing but read: tables, parts of them, what knows no locks, what is gone and what another has to itself."""
+    """Read by who may do nothing but read: tables, parts of them, what knows no locks, has no data yet or is gone, and what another has to itself."""
     monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(locks, "WAIT_MILLISECONDS", 50)
     db.execute(
         "insert into tree (name) values ('a'); insert into journal (entry) values ('1'); "
-        "create materialized view seen as select id from tree; "
+        "create materialized view seen as select id from tree; create materialized view unseen as select id from tree with no data; "
         "create table parts (id int) partition by range (id); create table low partition of parts for values from (0) to (9); "
         "insert into parts values (5); create table heirs (id int); create table heir (id int) inherits (heirs); insert into heir values (6)"
     )
     config = source_config(postgres, username=postgres.source_reader_user, password=postgres.source_reader_password)
-    names = ("seen", "gone", "tree", "parts", "heirs", "journal")
+    names = ("unseen", "seen", "gone", "tree", "parts", "heirs", "journal")
     everything = {"seen": [1], "tree": [1], "parts": [5], "heirs": [6], "journal": [1]}
     ids, stopped = read_whole(config, *names)
-    assert (ids, stopped.keys()) == (everything, {"gone"})
+    assert (ids, stopped.keys()) == (everything, {"unseen", "gone"})
     for locked in ("tree", "parts", "heirs"):
         with psycopg.connect(postgres.admin_dsn) as other:
             other.execute(
@@ -208,6 +209,59 @@ def test_a_table_that_cannot_be_locked_stops_no_other(
                 assert ids == {name: found for name, found in everything.items() if name in asked and name != locked}
                 assert f"table {locked} is locked at the source by a transaction" in stopped[locked]
     assert read_whole(config, *names)[0] == everything
+
+
+@pytest.mark.parametrize(
+    ("module", "step", "error", "said"),
+    [
+        (connector, "_read_stream", errors.ProgramLimitExceeded, "config_error: table tree cannot be read"),
+        (connector, "_read_stream", errors.DiskFull, "transient_error: table tree cannot be read"),
+        (connector, "_read_stream", errors.QueryCanceled, "transient_error: table tree cannot be read"),
+        # Without its lock it might be read as empty.
+        (locks, "_lock", errors.OutOfMemory, "transient_error: table tree cannot be locked"),
+    ],
+)
+def test_what_the_server_refuses_of_one_table_stops_no_other(
+    db: psycopg.Connection[Any],
+    postgres: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    module: types.ModuleType,
+    step: str,
+    error: type[psycopg.Error],
+    said: str,
+) -> None:
+    """What psycopg calls an OperationalError though the connection lives."""
+    db.execute("insert into tree (name) values ('a'); insert into journal (entry) values ('1')")
+    taken = getattr(module, step)
+
+    def refused(*arguments: Any) -> None:
+        if "'tree'" in repr(arguments):
+            raise error("the server refuses")
+        taken(*arguments)
+
+    monkeypatch.setattr(module, step, refused)
+    ids, stopped = read_whole(source_config(postgres), "tree", "journal")
+    assert ids == {"journal": [1]}
+    assert stopped == {"tree": f"{said}: the server refuses"}
+
+
+@pytest.mark.parametrize(("module", "step"), [(connector, "_read_stream"), (locks, "_lock")])
+def test_a_connection_that_is_gone_ends_the_whole_read(
+    db: psycopg.Connection[Any],
+    postgres: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    module: types.ModuleType,
+    step: str,
+) -> None:
+    taken = getattr(module, step)
+
+    def without_connection(*arguments: Any) -> None:
+        db.execute("select pg_terminate_backend(%s, 10000)", [arguments[0].info.backend_pid])
+        taken(*arguments)
+
+    monkeypatch.setattr(module, step, without_connection)
+    with pytest.raises(TransientError, match="terminating connection"):
+        read_whole(source_config(postgres), "tree", "journal")
 
 
 @pytest.mark.parametrize("rows", [0, 1, 100_000])
@@ -260,7 +314,8 @@ def test_streams_with_few_rows_share_a_load_job_and_one_that_cannot_be_converted
 @pytest.mark.parametrize(
     ("columns", "bad", "good", "column"),
     [
-        ("code numeric primary key", "(1.0000000001)", "(1.5)", "code"),
+        # A column that the key's index only carries along may be null.
+        ("code numeric, note text, primary key (code) include (note)", "(1.0000000001)", "(1.5)", "code"),
         ("id int, until date, primary key (id, until)", "(1, 'infinity')", "(2, '2026-01-01')", "until"),
         ("id int unique", "(null)", "(1)", "id"),
     ],

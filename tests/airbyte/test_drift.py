@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,22 @@ def test_a_change_disables_the_connection_until_somebody_accepts_it(
     assert [row["country"] for row in drifting.rows("buyers")] == ["NO", "NO"]
 
 
+def test_a_change_that_names_no_stream_keeps_those_that_there_are(
+    api: httpx.Client, airbyte_server: Settings, db: Db
+) -> None:
+    made = Drifting(api, airbyte_server, "disable_connection")
+    path = f"/connections/{made.id}"
+    before = api.get(path).json()["configurations"]
+    db.execute("alter table buyers add country text default 'NO'")
+    for nothing in ({}, {"streams": []}):
+        for status in ("inactive", "active"):
+            changed = api.patch(path, json={"status": status, "configurations": nothing})
+            assert (changed.status_code, changed.json()["configurations"]) == (200, before)
+    status, log = made.sync()
+    assert status == "succeeded", log
+    made.delete()
+
+
 @behaves("propagate_fully")
 def test_tables_come_and_go(drifting: Drifting, db: Db, api: httpx.Client) -> None:
     db.execute("create table parcels (id int primary key, weight int); insert into parcels values (1, 5)")
@@ -279,6 +295,31 @@ def test_a_table_of_the_same_name_in_another_schema_takes_no_stream_over(behavio
     assert followed.stopped.keys() == {"orders"}
     assert "more than one schema has a table of this name" in followed.stopped["orders"]
     assert (followed.streams, followed.shape) == (streams, connection["catalog"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "before", "after", "stops"),
+    [
+        ("incremental_deduped_history", "a", "", "a", False),
+        ("incremental_deduped_history", "ab", "a", "ab", False),
+        ("incremental_deduped_history", "a", "b", "", True),
+        ("incremental_deduped_history", "a", "a", "", True),
+        ("incremental_append", "", "", "a", True),
+        ("full_refresh_append", "", "", "a", False),
+        ("full_refresh_overwrite", "a", "a", "ab", False),
+        # The connection names a column that is not there.
+        ("full_refresh_overwrite", "c", "a", "ab", True),
+    ],
+)
+def test_a_changed_key_stops_what_goes_by_another(mode: str, own: str, before: str, after: str, stops: bool) -> None:
+    def found(key: str) -> list[dict[str, Any]]:
+        return [table("t", "ab") | {"source_defined_primary_key": [[column] for column in key]}]
+
+    streams = [{"name": "t", "syncMode": mode, "primaryKey": [[column] for column in own]}]
+    followed = drift.follow({"streams": streams, "catalog": drift.shape_of(found(before))}, found(after))
+    assert list(followed.stopped) == (["t"] if stops else [])
+    # The next change is told by what is remembered.
+    assert followed.shape == drift.shape_of(found(before if stops else after))
 
 
 @behaves("propagate_columns")
@@ -382,9 +423,9 @@ def test_what_changes_the_values_of_rows_without_writing_one_is_read(drifting: D
     assert "buyers: 0 records read" in log
 
 
-def table(name: str) -> dict[str, Any]:
+def table(name: str, columns: Iterable[str] = ("id",)) -> dict[str, Any]:
     """A table as its source tells it."""
-    properties = {"id": {"type": "integer"}}
+    properties = {column: {"type": "integer"} for column in columns}
     return {"name": name, "json_schema": {"properties": properties}, "source_defined_primary_key": [["id"]]}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -58,10 +59,38 @@ def test_the_rates_are_those_of_an_address_of_a_file_or_of_the_package(address: 
     assert len(list(ecb_fx_rates.published())) > 200_000
 
 
+def test_blank_lines_are_no_days() -> None:
+    assert list(ecb_fx_rates.parse(CSV.replace("\n", "\n\n") + "  \r\n")) == RATES
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the first line names no currency"),
+        ("\n", "the first line names no currency"),
+        ("<html>moved</html>\n", "the first line names no currency"),
+        *(
+            (f"Date,USD,JPY\n2026-11-26,1.1614,{cell}\n", f"the rate of JPY on 2026-11-26 is {cell!r}, not a positive number")
+            for cell in ("-1", "0", "-", "abc", "NaN", "sNaN", "Infinity")
+        ),
+        ("Date,USD\n\n26.11.2026,1.1614\n", "line 3 begins with '26.11.2026', not with a day"),
+        ("Date,USD\n2026-11-26," + "1" * 200_000, "line 2: field larger than field limit"),
+    ],
+)  # fmt: skip
+def test_what_is_not_the_ecbs_csv_is_refused_by_line_or_rate(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        list(ecb_fx_rates.parse(text))
+
+
 def test_what_is_not_there_or_not_the_file_is_an_error_with_its_address(address: str, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"404 .*/nothing"):
         list(ecb_fx_rates.published(f"{address}/nothing"))
     with pytest.raises(ValueError, match=r"/page is no zip file: ECB_RATES is the ECB's"):
         list(ecb_fx_rates.published(f"{address}/page"))
+    path = tmp_path / "rates.zip"
     with pytest.raises(FileNotFoundError, match=r"rates\.zip"):
-        list(ecb_fx_rates.published(str(tmp_path / "rates.zip")))
+        list(ecb_fx_rates.published(str(path)))
+    with zipfile.ZipFile(path, "w"):
+        pass
+    with pytest.raises(ValueError, match=r"rates\.zip holds no file: ECB_RATES is the ECB's"):
+        list(ecb_fx_rates.published(str(path)))

@@ -96,12 +96,27 @@ PROGRAMS = (
     "stack.retention",
 )
 WRONG_PORT = ({"AIRFLOW_PORT": "abc"}, "error: AIRFLOW_PORT must be a whole number, not 'abc'")
-NO_CREDENTIALS = ({"BIGQUERY_EMULATOR": "false"}, "error: BigQuery: Your default credentials were not")
+# What the programs that ask BigQuery first of all say before the client's own words.
+ASK_BIGQUERY = {
+    "airbyte.deletion_sweep": "the deletion sweep stopped: ",
+    "airbyte.erasure run": "erasure stopped: ",
+    "airbyte.loaders.bulk folder": "",
+    "airbyte.loaders.ecb_fx_rates": "the ECB rates were not loaded: ",
+    "airbyte.raw_gate": "",
+    "stack status": "BigQuery: ",
+}
+NO_CREDENTIALS = {"BIGQUERY_EMULATOR": "false"}
 
 
 @pytest.mark.parametrize(
     ("command", "variables", "said"),
-    [*((command, *WRONG_PORT) for command in PROGRAMS), ("stack status", *NO_CREDENTIALS)],
+    [
+        *((command, *WRONG_PORT) for command in PROGRAMS),
+        *(
+            (command, NO_CREDENTIALS, f"error: {before}Your default credentials were not found")
+            for command, before in ASK_BIGQUERY.items()
+        ),
+    ],
 )
 def test_a_wrong_setting_is_one_line(command: str, variables: dict[str, str], said: str, tmp_path: Path) -> None:
     # Without whatever credentials this machine has.

@@ -98,6 +98,7 @@ with recursive tree (root, oid) as (
 select root::bigint, array_agg(oid::bigint order by oid) from tree group by root
 """
 
+# The columns of INCLUDE come last in the index, and are no part of the key.
 _KEYS = """
 select c.relname as table_name, a.attname as column_name
 from pg_index as i
@@ -105,7 +106,7 @@ join pg_class as c on c.oid = i.indrelid
 join pg_namespace as n on n.oid = c.relnamespace
 cross join unnest(i.indkey) with ordinality as k (attnum, position)
 join pg_attribute as a on a.attrelid = c.oid and a.attnum = k.attnum
-where i.indisprimary and n.nspname = %(schema)s
+where i.indisprimary and k.position <= i.indnkeyatts and n.nspname = %(schema)s
 order by c.relname, k.position
 """
 

@@ -8,6 +8,9 @@ import psycopg
 
 from airbyte.connectors.protocol import ConfigError, Json, TransientError, one_line
 
+# PostgreSQL is being shut down, has crashed, is starting.
+_SHUTDOWN = {"57P01", "57P02", "57P03"}
+
 
 def schemas(config: Json) -> list[str]:
     """The database schemas to read."""
@@ -44,6 +47,17 @@ def connect(config: Json) -> psycopg.Connection[Any]:
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     return connection
+
+
+def is_lost(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
+    """Whether the connection went with the error.
+
+    An OperationalError alone does not say so: psycopg calls a full disk, a cancelled statement and a materialized view without data one, too.
+    """
+    if connection.closed:
+        return True
+    state = error.sqlstate or "08"
+    return isinstance(error, psycopg.OperationalError) and (state.startswith("08") or state in _SHUTDOWN)
 
 
 def _explained(error: psycopg.OperationalError, config: Json, address: str) -> Exception:

@@ -23,13 +23,15 @@ from airbyte.connectors.protocol import (
     one_line,
 )
 from airbyte.connectors.source_postgres import catalog, locks, rows
-from airbyte.connectors.source_postgres.connection import connect, schemas
+from airbyte.connectors.source_postgres.connection import connect, is_lost, schemas
 from airbyte.connectors.source_postgres.spec import SPEC
 from airbyte.connectors.source_postgres.xmin import Snapshot, XminState, to_be_listed, unseen
 
 # Few, large writes: one write a record is five times slower.
 WRITE_BYTES = 1 << 20
 PROGRESS_SECONDS = 10.0
+# A conflict, too few resources, a lock that is taken, an operator, the system below: the next sync may read the table.
+PASSING_ERRORS = ("40", "53", "55P03", "57", "58")
 
 
 class SourcePostgres:
@@ -78,7 +80,7 @@ def _read_alone(
     states: dict[str, Json],
     output: Output,
 ) -> bool:
-    """Read one stream. What is wrong with its table ends it alone, with its reason; returns False then.
+    """Read one stream. What is wrong with its table, or with the server at its reading, ends it alone, with its reason; returns False then.
 
     Raises TransientError when the connection breaks.
     """
@@ -87,10 +89,11 @@ def _read_alone(
         # A savepoint: an error leaves the snapshot as it is for the next stream.
         with connection.transaction():
             _read_stream(connection, snapshot, stream, table, XminState.from_json(states.get(stream.name, {})), output)
-    except psycopg.OperationalError as error:
-        raise TransientError(f"reading {stream.name}: {one_line(error)}") from None
     except psycopg.Error as error:
-        output.error(ConfigError(f"table {stream.name} cannot be read: {one_line(error)}"), stream.name)
+        if is_lost(connection, error):
+            raise TransientError(f"reading {stream.name}: {one_line(error)}") from None
+        kind = TransientError if (error.sqlstate or "").startswith(PASSING_ERRORS) else ConfigError
+        output.error(kind(f"table {stream.name} cannot be read: {one_line(error)}"), stream.name)
     except ConfigError as error:
         output.error(error, stream.name)
     else:

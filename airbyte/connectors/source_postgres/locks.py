@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from airbyte.connectors.protocol import TransientError, one_line
+from airbyte.connectors.source_postgres.connection import is_lost
 
 # So long altogether, tables are waited for that another transaction has to itself.
 PATIENCE_SECONDS = 30.0
@@ -25,9 +26,9 @@ WAIT_MILLISECONDS = 500
 def hold(connection: psycopg.Connection[Any], tables: Mapping[str, sql.Identifier]) -> dict[str, TransientError]:
     """Lock `tables`, {stream: its table}, their partitions too, against being written anew until the transaction ends.
 
-    To be called first in a transaction: to lock takes no snapshot, to look at anything does. What cannot be locked for another reason than that somebody has
-    it (a materialized view, whose refresh every snapshot sees; a table that is gone) is left to its reading. Returns {stream: why it must not be read}.
-    Raises TransientError when the connection breaks.
+    To be called first in a transaction: to lock takes no snapshot, to look at anything does. What cannot be locked for a reason of its own (a materialized
+    view, whose refresh every snapshot sees; a table that is gone) is left to its reading. What somebody else has, or the server has no room for a lock on,
+    must not be read: returns {stream: why not}. Raises TransientError when the connection breaks.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     wanted = dict(tables)
@@ -40,15 +41,16 @@ def hold(connection: psycopg.Connection[Any], tables: Mapping[str, sql.Identifie
             if time.monotonic() < deadline:
                 continue
         except psycopg.Error as error:
-            _raise_when_broken(error)
+            _raise_when_lost(connection, error)
             connection.rollback()
         failures = _lock_each(connection, wanted)
-        busy = [name for name, error in failures.items() if isinstance(error, LockNotAvailable)]
-        if not busy or time.monotonic() >= deadline:
-            return {name: _taken(name) for name in busy}
+        refused = {name: error for name, error in failures.items() if isinstance(error, psycopg.OperationalError)}
+        is_busy = any(isinstance(error, LockNotAvailable) for error in refused.values())
+        if not is_busy or time.monotonic() >= deadline:
+            return {name: _refused(name, error) for name, error in refused.items()}
         # Let go of the others meanwhile.
         connection.rollback()
-        wanted = {name: table for name, table in wanted.items() if name in busy or name not in failures}
+        wanted = {name: table for name, table in wanted.items() if name in refused or name not in failures}
     return {}
 
 
@@ -69,19 +71,21 @@ def _lock_each(connection: psycopg.Connection[Any], tables: Mapping[str, sql.Ide
         try:
             _lock(connection, [table])
         except psycopg.Error as error:
-            _raise_when_broken(error)
+            _raise_when_lost(connection, error)
             failures[name] = error
             connection.execute("rollback to savepoint one")
         connection.execute("release savepoint one")
     return failures
 
 
-def _raise_when_broken(error: psycopg.Error) -> None:
-    if isinstance(error, psycopg.OperationalError) and not isinstance(error, LockNotAvailable):
+def _raise_when_lost(connection: psycopg.Connection[Any], error: psycopg.Error) -> None:
+    if is_lost(connection, error):
         raise TransientError(f"locking the tables: {one_line(error)}") from None
 
 
-def _taken(name: str) -> TransientError:
+def _refused(name: str, error: psycopg.Error) -> TransientError:
+    if not isinstance(error, LockNotAvailable):
+        return TransientError(f"table {name} cannot be locked: {one_line(error)}")
     return TransientError(
         f"table {name} is locked at the source by a transaction that alters or truncates it, or waits to: let that end (pg_stat_activity "
         "names it), then try again"
