@@ -428,7 +428,7 @@ def test_payments_show_what_is_open_by_age_and_reason(reader: Reader) -> None:
     # 0-7 days, 31-90 days, unknown, all.
     assert by_reason["Payout mismatch"] == ["1", "1", "0", "2"]
     page.get_by_text("Dollars", exact=True).click()
-    by_reason = {row[0]: row[1:] for row in reader.rows("Owed less paid")}
+    by_reason = {row[0]: row[1:] for row in reader.rows("Dollars to find")}
     assert by_reason["Capture open"] == ["$60.00", "\u2013", "\u2013", "$60.00"]
     page.get_by_text("Reconciled", exact=True).last.click()
     assert {row[2] for row in reader.rows("Orders by status and reason")} == {"no"}
