@@ -107,8 +107,8 @@ ORDERS = [
     # NaN at the source: landed as null, as are an item's price and a payment.
     order("unknown", "2026-10-26T09:00:00Z", "confirmed", "USD", "10.00", subtotal_amount=None, total_amount=None),
     order("dateless", None, "pending", "USD", "1.00"),
-    # Of no day, of a buyer who has not landed, without items, and of less than nothing. A dollar is a dollar all the same.
-    order("broken", None, "cancelled", "USD", "-10.00", buyer_id="stranger"),
+    # Of no day that has been, of a buyer who has not landed, without items, and of less than nothing. A dollar is a dollar all the same.
+    order("broken", "2099-01-01T00:00:00Z", "cancelled", "USD", "-10.00", buyer_id="stranger"),
     # Of no known currency: no rate, and no dollar.
     order("nocurrency", "2026-10-26T09:00:00Z", "pending", "USD", "3.00", buyer_id="nobody") | {"currency": None},
     # Charged twice; the second charge was paid back.

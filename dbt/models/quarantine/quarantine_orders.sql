@@ -38,8 +38,11 @@ reasons as (
     union all
     select
         order_id,
-        'missing_order_date' as reason,
-        'created_at is null: the order is on no day and in no month' as detail
+        case when ordered_at is null then 'missing_order_date' else 'future_order_date' end as reason,
+        concat(
+            'created_at is ', coalesce(concat(cast({{ utc_date('ordered_at') }} as string), ', after it was read'), 'null'),
+            ': the order is on no day and in no month'
+        ) as detail
     from orders
     where order_date is null
 ),
