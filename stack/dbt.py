@@ -195,11 +195,11 @@ def _lineage(current: Settings, results: list[Any], step: str, target: str) -> I
 def _exit_status(*messages: str) -> int:
     """ENGINE where every message says that the warehouse gave up: one model that is wrong is enough to make it the data's.
 
-    1 where a message says that the warehouse did not answer. Else FINAL.
+    1 where a message says that the warehouse did not answer, or was asked by somebody else for the same table. Else FINAL.
     """
     if messages and all(failures.own_failure(message) for message in messages):
         return failures.ENGINE
-    return 1 if any(failures.is_unreachable(message) for message in messages) else failures.FINAL
+    return 1 if any(failures.may_pass(message) for message in messages) else failures.FINAL
 
 
 def _invoke(current: Settings, target: str, arguments: list[str], kept: str = "") -> dbtRunnerResult:

@@ -24,16 +24,19 @@ OWN = {
     "no space for what it spills": r"No space left on device",
     # dbt takes any NUMERIC.
     "a value that its tables cannot hold": r"has a value that Spark's tables cannot hold",
-    "the warehouse gave up": rf"exit code {ENGINE}\b",
+    "the warehouse gave up": rf"exit code {ENGINE}\b|did not complete within the designated timeout",
 }
 
-# A service that did not answer, in a client's words.
-UNREACHABLE = r"Connection refused|Connection reset|Connection aborted|RemoteDisconnected|Max retries exceeded|ServiceUnavailable|server closed the connection"
+# A service that did not answer, in a client's words; and what BigQuery says where another statement wrote the same table.
+PASSING = (
+    r"Connection refused|Connection reset|Connection aborted|RemoteDisconnected|Max retries exceeded|ServiceUnavailable|server closed the connection"
+    r"|due to concurrent update"
+)
 
 
-def is_unreachable(text: str) -> bool:
-    """Whether a service did not answer, so that another try may find it."""
-    return re.search(UNREACHABLE, text) is not None
+def may_pass(text: str) -> bool:
+    """Whether a service did not answer, or somebody else was at the same table, so that another try may do it."""
+    return re.search(PASSING, text) is not None
 
 
 def is_final(text: str) -> bool:

@@ -158,7 +158,9 @@ def main() -> int:
     current = settings.for_command()
     try:
         if arguments.step == "prepare":
+            began = datetime.datetime.now(datetime.UTC)
             prepare(current)
+            print(began.isoformat())
             return 0
         if arguments.step == "dbt":
             return dbt.build_heavy_beside(current, PREFIX)

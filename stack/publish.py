@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery as google
 
-from stack import bigquery, lineage, settings
+from stack import bigquery, ledger, lineage, settings
 from stack.bigquery import RETRY
+from stack.failures import FINAL
 from stack.settings import MARTS_NEXT as NEXT
 from stack.settings import Settings
 
@@ -26,7 +29,7 @@ TEMPORARY = "__dbt_tmp"
 
 
 class NothingToPublish(Exception):
-    """There is no mart in NEXT."""
+    """There is no mart in NEXT, or none that may be shown."""
 
 
 def publish(current: Settings) -> dict[str, int]:
@@ -46,6 +49,24 @@ def publish(current: Settings) -> dict[str, int]:
     rows = {row["mart"]: row["n"] for row in bigquery.query(bq, counts)}
     lineage.tell(current, [_told(bq.project, mart, n, begun) for mart, n in rows.items()])
     return rows
+
+
+def require_of_run(current: Settings, run_id: str) -> None:
+    """Raise NothingToPublish where another run has built NEXT since this one did: what that left there, this one's tests have not judged.
+
+    As the ledger knows; where it knows of no build, nothing is in the way.
+    """
+    try:
+        newest = bigquery.query(
+            bigquery.client(current),
+            f"select run_id, status from {ledger.TABLE} where step = 'marts' order by recorded_at desc limit 1",
+        )
+    except NotFound:
+        return
+    if newest and newest[0]["run_id"] != run_id:
+        raise NothingToPublish(
+            f"{NEXT} was built last by the run {newest[0]['run_id']} ({newest[0]['status']}), not by {run_id}: clear this run's task `marts`"
+        )
 
 
 def _told(project: str, mart: str, rows: int, begun: datetime.datetime) -> lineage.Step:
@@ -102,12 +123,15 @@ def _columns(table: google.Table) -> dict[str, tuple[str, str]]:
 
 
 def main() -> int:
-    """Publish. Returns the exit status; the last line printed is the outcome as JSON."""
+    """Publish, in a run of the DAG what that run has built. Returns the exit status; the last line printed is the outcome as JSON."""
+    current, run_id = settings.for_command(), os.environ.get(lineage.RUN_ID)
     try:
-        rows = publish(settings.for_command())
-    except (GoogleAPIError, NothingToPublish) as error:
+        if run_id:
+            require_of_run(current, run_id)
+        rows = publish(current)
+    except (GoogleAPIError, GoogleAuthError, NothingToPublish) as error:
         print(f"error: the marts were not published: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return FINAL if isinstance(error, NothingToPublish) else 1
     said = ", ".join(f"{name} {n:,}" for name, n in rows.items())
     print(json.dumps({"rows": sum(rows.values()), "reason": said}))
     return 0

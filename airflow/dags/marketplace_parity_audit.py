@@ -21,8 +21,8 @@ with DAG(
     default_args=DEFAULT_ARGS,
 ):
     prepare = command("prepare", f"{AUDIT} prepare")
-    compare = command(
-        "compare", f"{AUDIT} compare --run-id '{{{{ run_id }}}}' --since '{{{{ dag_run.start_date }}}}'", retries=0
-    )
+    # What landed while it waited for the pipeline to rest, both engines have read.
+    began = "{{ ti.xcom_pull(task_ids='prepare') }}"
+    compare = command("compare", f"{AUDIT} compare --run-id '{{{{ run_id }}}}' --since '{began}'", retries=0)
     by_engine = [command("dbt", f"{AUDIT} dbt"), spark_submit("spark", "parity_audit")]
     pipeline_rests() >> prepare >> by_engine >> compare

@@ -3,15 +3,18 @@
 import contextlib
 import datetime
 import json
+import threading
 import time
+import types
 from typing import Any
 from unittest import mock
 
 import psutil
+from airflow.providers.airbyte.operators.airbyte import AirbyteTriggerSyncOperator
 from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
-from marketplace.airbyte_sync import WaitForSync, failure
+from marketplace.airbyte_sync import TriggerSync, WaitForSync, failure
 from marketplace.fall_back import CannotGoOn
 from marketplace.notifications import EngineFailed, FailureNotifier
 from marketplace.operators import HeavyDbt, HeavySpark, command
@@ -55,11 +58,27 @@ CASES = {
 }
 HANGING = "dbt hangs"
 CASES[HANGING] = HeavyDbt(task_id="l", bash_command="sleep 600 & echo $! > hanging; wait", cwd=str(load().local_dir))
+ENDED = "spark is ended by somebody"
+begun = load().local_dir / "begun"
+waits = load().local_dir / "waits.py"
+waits.write_text(f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)")
+CASES[ENDED] = HeavySpark(task_id="n", application=str(waits), application_args=[])
 STUCK = "a sync is stuck"
 CASES[STUCK] = WaitForSync(task_id="m", airbyte_job_id=7)
 outcomes, texts = {}, {}
+
+
+def end(operator: HeavySpark) -> None:
+    """As Airflow does when a task is marked failed."""
+    while not begun.exists():
+        time.sleep(0.1)
+    operator.on_kill()
+
+
 for case, operator in CASES.items():
     instance, error = TaskInstance(), None
+    if case == ENDED:
+        threading.Thread(target=end, args=(operator,), daemon=True).start()
     try:
         with (
             timeout(2) if case in (HANGING, STUCK) else contextlib.nullcontext(),
@@ -88,6 +107,10 @@ for task_id, raised in {
     "fall_back": stopped("no engine ran"),
 }.items():
     FailureNotifier().notify({"ti": TaskInstance(task_id), "run_id": "notified", "exception": raised})
+# As Airflow tells of a task whose process is gone without a word.
+gone = TaskInstance("gone")
+del gone.start_date
+FailureNotifier().notify({"ti": gone, "run_id": "notified", "exception": RuntimeError("no heartbeat")})
 told = {
     "alerts": [json.loads(line)["task"] for line in alerts.read_text().splitlines()],
     "ledger": {entry["step"]: [entry["status"], entry["engine"]] for entry in ledger.of_run(load(), "notified")},
@@ -114,5 +137,24 @@ def ends(process_id: int, within_seconds: float = 30) -> bool:
     return True
 
 
+def trigger(*started: datetime.datetime) -> list[Any]:
+    """The job that a run which began at noon goes on with, and the jobs that it has cancelled, where some were running."""
+    jobs = [types.SimpleNamespace(job_id=n, start_time=f"{at:%Y-%m-%dT%H:%M:%SZ}") for n, at in enumerate(started, 1)]
+    hook = mock.Mock()
+    hook.airbyte_api.jobs.list_jobs.return_value.jobs_response = types.SimpleNamespace(data=jobs)
+    with (
+        mock.patch("marketplace.airbyte_sync.AirbyteHook", return_value=hook),
+        mock.patch.object(AirbyteTriggerSyncOperator, "execute", return_value="a new one"),
+    ):
+        run = types.SimpleNamespace(start_date=NOON)
+        found = TriggerSync(task_id="t", connection_id="c").execute({"dag_run": run})
+    return [found, [call.args[0] for call in hook.cancel_job.call_args_list]]
+
+
+NOON = datetime.datetime(2026, 11, 1, 12, tzinfo=datetime.UTC)
+SECOND = datetime.timedelta(seconds=1)
+triggered = {"none": trigger(), "own": trigger(NOON + SECOND), "older": trigger(NOON - SECOND)}
 hangs_on = not ends(int((load().local_dir / "hanging").read_text()))
-print(json.dumps(outcomes | {"told": told, "texts": texts, "syncs": syncs, "hangs on": hangs_on}))
+print(
+    json.dumps(outcomes | {"told": told, "texts": texts, "syncs": syncs, "triggered": triggered, "hangs on": hangs_on})
+)

@@ -64,6 +64,7 @@ def test_everything_else_stops_the_run(state: str, verdict: Verdict | None, is_a
         ),
         ("[INVALID_DRIVER_MEMORY] System memory 3 must be at least 4", "too little memory to start"),
         (f"Bash command failed. The command returned a non-zero exit code {ENGINE}.", "the warehouse gave up"),
+        ("Operation did not complete within the designated timeout of 7200 seconds.", "the warehouse gave up"),
         # The data's, the configuration's, or both engines'.
         ("heavy_steps: failed: raw.payments has no column currency: refresh the source's schema and sync", None),
         ("heavy_steps: failed: raw.payments does not exist: run the sync that lands it first", None),
@@ -88,6 +89,7 @@ def test_dbt_blames_the_warehouse_only_when_every_model_that_failed_does() -> No
 
 def test_dbt_may_be_tried_again_when_the_warehouse_did_not_answer() -> None:
     assert dbt._exit_status("Name currency not found", "HTTPConnectionPool: Max retries exceeded with url: /jobs") == 1
+    assert dbt._exit_status("Could not serialize access to table a:b.c due to concurrent update") == 1
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,15 @@ def test_a_heavy_operator_tells_an_engines_failure(verdicts: dict, case: str, er
     assert verdicts[case] == {"error": error, "verdict": verdict}
 
 
-@pytest.mark.parametrize("case", ["dbt's model is wrong", "spark's application is not there", "spark's data are wrong"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "dbt's model is wrong",
+        "spark's application is not there",
+        "spark's data are wrong",
+        "spark is ended by somebody",
+    ],
+)
 def test_a_heavy_operator_leaves_the_datas_and_the_configurations_failures_as_they_are(
     verdicts: dict, case: str
 ) -> None:
@@ -150,18 +160,23 @@ def test_only_what_another_try_may_mend_is_tried_again(verdicts: dict, case: str
     assert verdicts[case]["error"] == error
 
 
+def test_a_run_goes_on_with_its_own_job_and_ends_one_that_ran_before_it_began(verdicts: dict) -> None:
+    assert verdicts["triggered"] == {"none": ["a new one", []], "own": [1, []], "older": ["a new one", [1]]}
+
+
 def test_what_a_heavy_operator_waited_for_too_long_does_not_run_on(verdicts: dict) -> None:
     assert verdicts["hangs on"] is False
 
 
 def test_a_failure_alerts_once_and_the_ledger_tells_an_engines_failure_from_others(verdicts: dict) -> None:
     assert verdicts["told"] == {
-        "alerts": ["heavy_spark", "fall_back_dbt", "marts"],
+        "alerts": ["heavy_spark", "fall_back_dbt", "marts", "gone"],
         "ledger": {
             "heavy_spark": ["engine failed", "spark"],
             "fall_back_dbt": ["engine failed", "dbt"],
             "marts": ["failed", None],
             "fall_back": ["failed", None],
+            "gone": ["failed", None],
         },
     }
 

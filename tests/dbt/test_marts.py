@@ -306,7 +306,11 @@ class TestFirstRun:
             ("31", "unknown_tier", "tier unknown"),
             ("32", "orphan_seller", "seller stranger has not landed"),
             ("32", "unknown_tier", "tier unknown"),
-            ("broken", "future_order_date", "created_at is 2099-01-01, after it was read: the order is on no day and in no month"),
+            (
+                "broken",
+                "future_order_date",
+                "created_at is 2099-01-01, after it was read: the order is on no day and in no month",
+            ),
             ("broken", "negative_amount", "total -10.00 USD"),
             ("dateless", "missing_order_date", "created_at is null: the order is on no day and in no month"),
             ("i-broken", "no_quantity", "0 x 5.00 = 5.00 USD"),

@@ -11,8 +11,9 @@ import pytest
 from google.api_core.exceptions import GoogleAPIError
 from google.cloud import bigquery as google
 
-from stack import bigquery, dbt, publish
+from stack import bigquery, dbt, ledger, lineage, publish
 from stack import emulator as emulator_service
+from stack.failures import FINAL
 from stack.publish import NEXT, PUBLISHED
 from stack.settings import Settings
 
@@ -60,6 +61,25 @@ def test_a_first_publish_makes_the_tables_as_dbt_made_them(warehouse: Settings) 
     ]
 
 
+def test_a_run_shows_what_it_has_built_and_judged_itself(
+    warehouse: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(warehouse, 1)
+    monkeypatch.setenv(lineage.RUN_ID, "first")
+    assert publish.main() == 0
+    for run, (run_id, status) in enumerate({"first": "success", "second": "failed"}.items(), 1):
+        ledger.record(warehouse, ledger.Entry(run_id, "marts", None, None, 1.0, status, ""))
+        build(warehouse, run)
+    # The first one's task is cleared in the morning after.
+    assert publish.main() == FINAL
+    assert "marts_next was built last by the run second (failed), not by first" in capsys.readouterr().err
+    assert runs_seen(warehouse) == {1}
+    ledger.record(warehouse, ledger.Entry("first", "marts", None, None, 1.0, "success", ""))
+    build(warehouse, 3)
+    assert publish.main() == 0
+    assert runs_seen(warehouse) == {3}
+
+
 def test_the_next_one_replaces_every_row_and_a_second_one_changes_nothing(warehouse: Settings) -> None:
     build(warehouse, 1)
     publish.publish(warehouse)
@@ -97,7 +117,7 @@ def test_a_new_mart_a_view_before_a_new_column_and_another_order_of_columns(ware
 
 
 def test_empty_marts_and_none_at_all(warehouse: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert publish.main() == 1
+    assert publish.main() == FINAL
     assert "the marts were not published: marts_next has no table" in capsys.readouterr().err
     build(warehouse, 1, rows=0)
     assert publish.publish(warehouse) == dict.fromkeys(MARTS, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 from airbyte_api import api, models
@@ -17,7 +18,10 @@ OVER = ("Job failed", "Job was cancelled")
 
 
 class TriggerSync(AirbyteTriggerSyncOperator):
-    """Starts a sync and returns its job id; of one that runs already, which a try before may have started, the id of that."""
+    """Starts a sync and returns its job id; of one that a try before has started in this run, the id of that.
+
+    A job that ran before the run began is ended: it lacks what has changed at the source since, and may be stuck. What it has committed stays.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         """`connection_id` is Airbyte's."""
@@ -25,12 +29,16 @@ class TriggerSync(AirbyteTriggerSyncOperator):
 
     def execute(self, context: Any) -> Any:
         """Find or start the job. Raises AirflowException with Airbyte's reason."""
-        client = AirbyteHook(airbyte_conn_id=CONNECTION).airbyte_api
+        hook = AirbyteHook(airbyte_conn_id=CONNECTION)
+        client = hook.airbyte_api
         request = api.ListJobsRequest(connection_id=self.connection_id, status=models.JobStatusEnum.RUNNING, limit=1)
         found = client.jobs.list_jobs(request=request).jobs_response
-        if found is not None and found.data:
-            self.log.info("Job %s runs already", found.data[0].job_id)
-            return found.data[0].job_id
+        for job in found.data if found is not None else []:
+            if datetime.datetime.fromisoformat(job.start_time) >= context["dag_run"].start_date:
+                self.log.info("Job %s runs already", job.job_id)
+                return job.job_id
+            self.log.info("Job %s has run since %s, before this run began: it is cancelled", job.job_id, job.start_time)
+            hook.cancel_job(job.job_id)
         return super().execute(context)
 
 

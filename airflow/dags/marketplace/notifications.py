@@ -28,12 +28,14 @@ def entry_of(context: dict[str, Any], status: str) -> ledger.Entry:
     result = as_dict(ti.xcom_pull(task_ids=ti.task_id))
     error = context.get("exception")
     now = datetime.datetime.now(datetime.UTC)
+    # Of a task that died without a word, Airflow tells the callback less.
+    started = getattr(ti, "start_date", None) or now
     return ledger.Entry(
         run_id=context["run_id"],
         step=ti.task_id,
         engine=_engine(ti),
         rows=result.get("rows"),
-        seconds=round((now - ti.start_date).total_seconds(), 3),
+        seconds=round((now - started).total_seconds(), 3),
         status=status,
         reason=str(error)[:1000] if error else str(result.get("reason") or ti.xcom_pull(key="reason") or ""),
     )

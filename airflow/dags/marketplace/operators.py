@@ -139,18 +139,26 @@ def pipeline_rests(ti: Any) -> bool:
 class HeavyStep:
     """Mixed into an operator: when it fails, whether that is the engine's own doing is pushed as VERDICT, for the task that decides on falling back."""
 
+    _is_ended = False
+
+    def on_kill(self) -> None:
+        """Airflow, or somebody in it, ends the task."""
+        self._is_ended = True
+        super().on_kill()  # type: ignore[misc]
+
     def execute(self, context: Any) -> Any:
         """Run. Raises EngineFailed or AirflowFailException, which are not retried, or AirflowException; each with the program's last words."""
         try:
             return super().execute(context)  # type: ignore[misc]
         except AirflowTaskTimeout as error:
             # As Airflow does for an exception that it knows.
-            self.on_kill()  # type: ignore[attr-defined]
+            self.on_kill()
             why = f"not done after {load().task_timeout_seconds:,} s"
             context["ti"].xcom_push(key=VERDICT, value={"reason": why, "is_engines_own": True})
             raise EngineFailed(why) from error
         except AirflowException as error:
-            why = own_failure(str(error))
+            # What was ended says nothing of the engine, though it died of a signal.
+            why = None if self._is_ended else own_failure(str(error))
             # Of spark-submit, the provider tells the whole command and some last lines of output: a job's own word is the last of these.
             words = (str(error).strip() or type(error).__name__).splitlines()[-1]
             context["ti"].xcom_push(key=VERDICT, value={"reason": why or words, "is_engines_own": why is not None})
