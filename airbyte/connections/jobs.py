@@ -1,4 +1,5 @@
-"""`python -m airbyte.connections.jobs`: the described connection's jobs. `sync` and `refresh` run one and show how it goes; `show` tells of one that ran.
+"""`python -m airbyte.connections.jobs`: the described connection's jobs. `sync` and `refresh` run one and show how it goes; `show` tells of one that ran,
+`cancel` ends one.
 
 Plain HTTP, like `find`: the SDK takes four seconds to import. What only this project's server has (streams, log) is left out against another Airbyte.
 """
@@ -81,6 +82,15 @@ def show(current: Settings, job_id: int, console: Console) -> None:
             console.print(line, highlight=False, markup=False)
 
 
+def cancel(current: Settings, job_id: int, console: Console) -> None:
+    """End a job; one that has ended stays as it is. Raises JobError when there is none."""
+    with _reached(current) as (api, _):
+        answer = api.delete(f"jobs/{job_id}")
+        if answer.is_error:
+            raise JobError(_reason(answer))
+        console.print(f"job {job_id}: {answer.json()['status']}")
+
+
 def listed(current: Settings, console: Console) -> None:
     """The last jobs, newest first; and why the newest failed, if it did."""
     with _reached(current) as (api, connection):
@@ -144,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("sync", help="land what is new")
     commands.add_parser("refresh", help="read every stream from its beginning, and land it")
     commands.add_parser("show", help="streams and log of a job").add_argument("job", type=int)
+    commands.add_parser("cancel", help="end a job that runs; what it has committed stays").add_argument("job", type=int)
     chosen = parser.parse_args(arguments)
     current, console = settings.for_command(), Console()
     try:
@@ -151,6 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0 if run(current, chosen.command, console)["status"] == "succeeded" else 1
         if chosen.command == "show":
             show(current, chosen.job, console)
+        elif chosen.command == "cancel":
+            cancel(current, chosen.job, console)
         else:
             listed(current, console)
     except JobError as error:

@@ -19,11 +19,11 @@ with DAG(
     params={"keep_days": Param(365, type="integer", minimum=1, description="how long a run is remembered")},
     default_args=DEFAULT_ARGS,
 ):
-    sweep = command("sweep_deletions", f"{MODULE} airbyte.deletion_sweep")
-    # One after the other: both write raw.
-    sweep >> command("erase_on_request", f"{MODULE} airbyte.erasure run")
+    erase = command("erase_on_request", f"{MODULE} airbyte.erasure run")
+    # One after the other: both write raw. A sweep may refuse, and nobody who asked to be forgotten waits for that.
+    erase >> command("sweep_deletions", f"{MODULE} airbyte.deletion_sweep")
     pipeline_rests() >> [
         spark_submit("compact_lake", "maintenance"),
-        sweep,
+        erase,
         command("forget_old_runs", f"{MODULE} stack.retention --keep-days {{{{ params.keep_days }}}}"),
     ]

@@ -337,6 +337,9 @@ def test_the_terminal_shows_a_sync_its_streams_and_what_went_before(
     assert jobs.main([]) == 0
     assert str(job["jobId"]) in capsys.readouterr().out
     assert jobs.main(["show", "987654"]) == 1
+    # It has ended, and stays as it was.
+    assert jobs.main(["cancel", str(job["jobId"])]) == 0
+    assert jobs.main(["cancel", "987654"]) == 1
     assert "error: there is no job 987654" in capsys.readouterr().err
     with syncs.client(airbyte_server) as api:
         counts = {s["streamName"]: s for s in api.get(f"/jobs/{job['jobId']}/streams").json()}

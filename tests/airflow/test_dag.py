@@ -81,11 +81,11 @@ def test_the_other_dags_wait_for_the_pipeline_and_leave_what_is_published_alone(
         "compare": [],
     }
     assert dags["dags"]["marketplace_maintenance"]["tasks"] == {
-        "pipeline_rests": ["compact_lake", "forget_old_runs", "sweep_deletions"],
+        "pipeline_rests": ["compact_lake", "erase_on_request", "forget_old_runs"],
         "compact_lake": [],
         "forget_old_runs": [],
-        "sweep_deletions": ["erase_on_request"],
-        "erase_on_request": [],
+        "erase_on_request": ["sweep_deletions"],
+        "sweep_deletions": [],
     }
     assert dags["dags"]["marketplace_parity_audit"]["first_run"] == "2026-03-01T07:00:00+00:00"
     assert dags["dags"]["marketplace_maintenance"]["first_run"] == "2026-03-01T05:00:00+00:00"

@@ -28,6 +28,7 @@ SECTIONS = {
     "sync": "a-sync-failed",
     "load_ecb_rates": "a-currency-rate-is-wrong-or-missing",
     "raw_gate": "a-gate-is-red",
+    "sweep_deletions": "a-gate-is-red",
     "staging": "a-gate-is-red",
     "heavy": "the-chosen-engine-broke",
     "fall_back": "the-chosen-engine-broke",
