@@ -1,9 +1,9 @@
 """`python -m source.day`: one business day in the marketplace, as its application would write it.
 
 New orders with items and payments; orders and payments change in place; webhooks are replayed; sellers change tiers; users leave; rows are
-deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The ledger notes every key
-that was touched. A day of the same number is the same day: its choices depend on the database and the seed; on the clock depends
-only what lies in the future.
+deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The day is noted in its
+transaction with every key that it touched (`source_admin.day`), and the ledger has it from there: a kill loses neither. A day of the same number is the
+same day: its choices depend on the database and the seed; on the clock depends only what lies in the future.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from source import ledger
-from source.load import ADMIN
+from source.load import ADMIN, held_by
 from stack import settings
 
 # Later days would have no rate within seven days of the last one that the ECB's file holds.
@@ -43,17 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         note = play(chosen.dsn, chosen.seed)
+        with psycopg.connect(chosen.dsn) as connection:
+            book = ledger.of(connection, held_by(connection), ledger.read(chosen.ledger))
     except psycopg.OperationalError as error:
         print(f"error: Postgres does not answer ({' '.join(str(error).split())}): `make up` starts it", file=sys.stderr)
         return 1
     except psycopg.errors.UndefinedTable:
         print("error: the source is empty: `make demo` fills it", file=sys.stderr)
         return 1
-    book = ledger.read(chosen.ledger)
-    book["days"] = [*book.get("days", []), note]
-    with psycopg.connect(chosen.dsn) as connection:
-        deleted = {"what": "rows deleted for good", "count": len(ledger.deleted(book))}
-        book["traps"] = ledger.count(connection) | {"deleted_rows": deleted}
+    except psycopg.Error as error:
+        print(f"error: Postgres: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     ledger.write(chosen.ledger, book)
     print(f"played {note['date']} (day {note['number']})")
     for table, keys in note["touched"].items():
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def play(dsn: str, seed: int) -> dict[str, Any]:
-    """Play the next day. Returns its entry in the ledger: number, date, seed, touched keys, related orders."""
+    """Play the next day. Returns what it noted with it, its entry in the ledger: number, date, seed, touched keys, related orders."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection, psycopg.connect(dsn, row_factory=dict_row) as late:
         connection.execute(ADMIN)
         connection.commit()
@@ -76,9 +77,6 @@ def play(dsn: str, seed: int) -> dict[str, Any]:
         slow = Day(late, random.Random(f"{seed}/{number}/late"), date, prefix="L")  # noqa: S311
         slow.new_orders(1)
         day.run()
-        connection.execute("insert into source_admin.day (number, date) values (%s, %s)", (number, date))
-        connection.commit()
-        late.commit()
         touched = {
             table: {
                 kind: sorted(day.touched[table][kind] | slow.touched[table][kind])
@@ -86,13 +84,19 @@ def play(dsn: str, seed: int) -> dict[str, Any]:
             }
             for table in sorted(day.touched.keys() | slow.touched.keys())
         }
-    return {
-        "number": number,
-        "date": date.isoformat(),
-        "seed": seed,
-        "touched": touched,
-        "related_orders": sorted(day.related | slow.related),
-    }
+        note = {
+            "number": number,
+            "date": date.isoformat(),
+            "seed": seed,
+            "touched": touched,
+            "related_orders": sorted(day.related | slow.related),
+        }
+        connection.execute(
+            "insert into source_admin.day (number, date, note) values (%s, %s, %s)", (number, date, Jsonb(note))
+        )
+        connection.commit()
+        late.commit()
+    return note
 
 
 class Day:

@@ -242,6 +242,52 @@ def test_a_day_notes_every_key_that_it_touched_and_nothing_else(empty: Settings,
     assert traps["late_committed_orders"]["count"] == 3
 
 
+def test_a_day_that_was_killed_before_it_wrote_the_ledger_is_in_the_next_one_that_is_written(
+    empty: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.json"
+    run(empty, path, "--scale", "0.01")
+    of_the_day = {"dsn": empty.admin_dsn, "seed": 42}
+    first = day.play(**of_the_day)
+    assert run(empty, path) == 0
+    book = json.loads(path.read_text())
+    assert book["days"] == [first]
+    assert book["traps"]["deleted_rows"]["count"] == len(ledger.deleted(book)) > 0
+    written = path.stat()
+    assert run(empty, path) == 0
+    assert path.stat() == written, "every row is counted again only when a day is missing"
+    second = day.play(**of_the_day)
+    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
+    assert json.loads(path.read_text())["days"][:2] == [first, second]
+    path.unlink()
+    assert run(empty, path) == 0
+    assert [noted["number"] for noted in json.loads(path.read_text())["days"]] == [1, 2, 3]
+
+
+def test_days_from_before_the_database_had_notes_stay_in_the_ledger(empty: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    run(empty, path, "--scale", "0.01")
+    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
+    noted = json.loads(path.read_text())["days"]
+    with psycopg.connect(empty.admin_dsn) as connection:
+        connection.execute("alter table source_admin.day drop column note")
+    assert run(empty, path) == 0
+    assert json.loads(path.read_text())["days"] == noted
+    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
+    days = json.loads(path.read_text())["days"]
+    assert (days[0], [noted["number"] for noted in days]) == (noted[0], [1, 2])
+
+
+def test_what_postgres_refuses_after_a_day_is_one_line(
+    empty: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(empty, tmp_path / "ledger.json", "--scale", "0.01")
+    monkeypatch.setitem(ledger.TRAPS, "refused", ("", "select id::text from orders where 1 / 0 = 1"))
+    capsys.readouterr()
+    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(tmp_path / "ledger.json")]) == 1
+    assert capsys.readouterr().err == "error: Postgres: division by zero\n"
+
+
 def test_a_day_in_an_almost_empty_marketplace(empty: Settings, tmp_path: Path) -> None:
     with psycopg.connect(empty.admin_dsn) as connection:
         connection.execute((ROOT / "source" / "schema.sql").read_bytes())
