@@ -1,9 +1,9 @@
 """`python -m source.day`: one business day in the marketplace, as its application would write it.
 
-New orders with items and payments; orders and payments change in place; webhooks are replayed; sellers change tiers; users leave; rows are
-deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The day is noted in its
-transaction with every key that it touched (`source_admin.day`), and the ledger has it from there: a kill loses neither. A day of the same number is the
-same day: its choices depend on the database and the seed; on the clock depends only what lies in the future.
+New orders with items and payments; orders and payments change in place; webhooks are replayed; sellers change tiers; users leave; rows that no day
+inserted are deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The day is
+noted in its transaction with every key that it touched (`source_admin.day`), and the ledger has it from there: a kill loses neither. A day of the
+same number is the same day: its choices depend on the database and the seed; on the clock depends only what lies in the future.
 """
 
 from __future__ import annotations
@@ -142,6 +142,14 @@ class Day:
         self.touched[table][kind] |= keys
         self.related |= {str(row["order_id"]) for row in rows if row.get("order_id")}
         return rows
+
+    def _inserted_by_days(self, table: str) -> list[str]:
+        """The keys that this day and those before it inserted. Such a row may not have landed yet: if it were deleted, nobody could find that."""
+        noted = self._rows(
+            "select jsonb_array_elements_text(note #> array['touched', %s, 'inserted']) as id from source_admin.day",
+            table,
+        )
+        return sorted(self.touched[table]["inserted"] | {row["id"] for row in noted})
 
     def _uuid(self) -> uuid.UUID:
         return uuid.UUID(int=self._chance.getrandbits(128), version=4)
@@ -397,13 +405,15 @@ class Day:
         )
 
     def _rows_are_deleted(self, wanted: int) -> None:
-        """Orders with everything that hangs on them, a payment alone, a review alone."""
-        new = sorted(self.touched["orders"]["inserted"])
+        """Orders with everything that hangs on them, a payment alone, a review alone. None of them is a row that a day has inserted."""
+        payments = self._inserted_by_days("payments")
         doomed = [
             row["id"]
             for row in self._rows(
-                "select id from orders where not id = any(%s::uuid[]) order by md5(id::text || %s) limit %s",
-                new,
+                "select id from orders where id <> all(%s::uuid[]) "
+                "and id not in (select order_id from payments where id = any(%s::uuid[])) order by md5(id::text || %s) limit %s",
+                self._inserted_by_days("orders"),
+                payments,
                 str(self._date),
                 wanted,
             )
@@ -431,8 +441,9 @@ class Day:
             "payments",
             "deleted",
             self._rows(
-                "delete from payments where id in (select id from payments where created_at < %s order by md5(%s || id::text) limit 1) returning id, order_id",
-                self._date,
+                "delete from payments where id in (select id from payments where id <> all(%s::uuid[]) order by md5(%s || id::text) limit 1) "
+                "returning id, order_id",
+                payments,
                 str(self._date),
             ),
         )
