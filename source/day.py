@@ -2,8 +2,9 @@
 
 New orders with items and payments; orders and payments change in place; webhooks are replayed; sellers change tiers; users leave; rows that no day
 inserted are deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The day is
-noted in its transaction with every key that it touched (`source_admin.day`), and the ledger has it from there: a kill loses neither. A day of the
-same number is the same day: its choices depend on the database and the seed; on the clock depends only what lies in the future.
+noted in its transaction with every key that it touched (`source_admin.day`), and the ledger has it from there: a kill loses neither. A late order that a
+kill took comes with the next day's. A day of the same number is the same day: its choices depend on the database and the seed; on the clock depends
+only what lies in the future.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ FIRST_DATE, LAST_DATE = datetime.date(2026, 10, 31), datetime.date(2026, 11, 5)
 SHARE = 0.005
 CENT = Decimal("0.01")
 Row = dict[str, Any]
+Note = dict[str, Any]
 Touched = dict[str, dict[str, set[str]]]
 
 
@@ -62,41 +64,54 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def play(dsn: str, seed: int) -> dict[str, Any]:
-    """Play the next day. Returns what it noted with it, its entry in the ledger: number, date, seed, touched keys, related orders."""
+def play(dsn: str, seed: int) -> Note:
+    """Play the next day. Returns its note, which the ledger has too: number, date, seed, is the late commit done, touched keys, related orders."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection, psycopg.connect(dsn, row_factory=dict_row) as late:
+        # One day at a time, to its last commit: the lock is the session's.
+        connection.execute("select pg_advisory_lock(hashtext('source.day'))")
         connection.execute(ADMIN)
         connection.commit()
-        connection.execute("lock table source_admin.day in exclusive mode")
         row = connection.execute("select coalesce(max(number), 0) + 1 as number from source_admin.day").fetchone()
         assert row is not None
         number = int(row["number"])
         date = min(FIRST_DATE + datetime.timedelta(days=number - 1), LAST_DATE)
+        note: Note = {"number": number, "date": date.isoformat(), "seed": seed, "late_commit": False}
+        note |= {"touched": {}, "related_orders": []}
+        # The late transaction writes first and commits last. What a day that was killed before that has lost comes with this one's.
+        cut_off = connection.execute(
+            "select note from source_admin.day where note -> 'late_commit' = 'false'"
+        ).fetchall()
+        slow = [(noted, _late_order(late, noted)) for noted in [*(row["note"] for row in cut_off), note]]
         day = Day(connection, random.Random(f"{seed}/{number}"), date)  # noqa: S311 - reproducible, not secret
-        # The late transaction writes first and commits last.
-        slow = Day(late, random.Random(f"{seed}/{number}/late"), date, prefix="L")  # noqa: S311
-        slow.new_orders(1)
         day.run()
-        touched = {
-            table: {
-                kind: sorted(day.touched[table][kind] | slow.touched[table][kind])
-                for kind in ("inserted", "updated", "deleted")
-            }
-            for table in sorted(day.touched.keys() | slow.touched.keys())
-        }
-        note = {
-            "number": number,
-            "date": date.isoformat(),
-            "seed": seed,
-            "touched": touched,
-            "related_orders": sorted(day.related | slow.related),
-        }
+        _add(note, day)
         connection.execute(
             "insert into source_admin.day (number, date, note) values (%s, %s, %s)", (number, date, Jsonb(note))
         )
         connection.commit()
+        for noted, order in slow:
+            _add(noted, order)
+            noted["late_commit"] = True
+            late.execute("update source_admin.day set note = %s where number = %s", (Jsonb(noted), noted["number"]))
         late.commit()
     return note
+
+
+def _late_order(late: psycopg.Connection[Row], note: Note) -> Day:
+    """Write a day's late order."""
+    chance = random.Random(f"{note['seed']}/{note['number']}/late")  # noqa: S311 - reproducible, not secret
+    order = Day(late, chance, datetime.date.fromisoformat(note["date"]), prefix="L")
+    order.new_orders(1)
+    return order
+
+
+def _add(note: Note, transaction: Day) -> None:
+    """Add the keys that a transaction touched."""
+    for table, kinds in sorted(transaction.touched.items()):
+        noted = note["touched"].setdefault(table, {})
+        for kind, keys in kinds.items():
+            noted[kind] = sorted({*noted.get(kind, []), *keys})
+    note["related_orders"] = sorted({*note["related_orders"], *transaction.related})
 
 
 class Day:

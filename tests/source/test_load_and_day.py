@@ -283,6 +283,56 @@ def test_a_day_that_was_killed_before_it_wrote_the_ledger_is_in_the_next_one_tha
     assert [noted["number"] for noted in json.loads(path.read_text())["days"]] == [1, 2, 3]
 
 
+CUT_OFF = """
+create function cut_off() returns trigger language plpgsql as $$ begin raise exception 'cut off'; end $$;
+create constraint trigger cut_off after insert on orders deferrable initially deferred
+for each row when (new.order_number like '%-L%') execute function cut_off();
+"""
+
+
+def test_a_late_order_that_was_cut_off_at_its_commit_comes_with_the_next_days(empty: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    run(empty, path, "--scale", "0.01")
+    with psycopg.connect(empty.admin_dsn) as connection:
+        connection.execute(CUT_OFF)
+    # Two days in a row.
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.RaiseException):
+            day.play(empty.admin_dsn, 42)
+    assert run(empty, path) == 0
+    book = json.loads(path.read_text())
+    assert book["traps"]["late_committed_orders"]["count"] == 0
+    with psycopg.connect(empty.admin_dsn) as connection:
+        noted = {key for played in book["days"] for key in played["touched"]["orders"]["inserted"]}
+        assert noted <= {row[0] for row in connection.execute("select id::text from orders").fetchall()}
+        connection.execute("drop function cut_off cascade")
+    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
+    with psycopg.connect(empty.admin_dsn) as connection:
+        orders = connection.execute("select id::text, order_number, xmin::text::bigint from orders").fetchall()
+    keys = {number: key for key, number, _ in orders}
+    begun = {number: transaction for _, number, transaction in orders}
+    late = {date: f"ORD-{date.replace('-', '')}-L00001" for date in ("2026-10-31", "2026-11-01", "2026-11-02")}
+    days = json.loads(path.read_text())["days"]
+    for noted in days:
+        assert keys[late[noted["date"]]] in noted["touched"]["orders"]["inserted"]
+        assert set(noted["touched"]["orders"]["inserted"]) <= set(keys.values())
+    third = begun[late["2026-11-02"]]
+    assert {begun[number] for number in late.values()} == {third}
+    assert third < min(transaction for number, transaction in begun.items() if number.startswith("ORD-20261102-0"))
+    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
+    book = json.loads(path.read_text())
+    assert book["days"][:3] == days
+    assert book["traps"]["late_committed_orders"]["count"] == 4
+
+
+def test_of_two_days_at_once_the_second_waits_for_the_first_ones_late_order(empty: Settings, tmp_path: Path) -> None:
+    run(empty, tmp_path / "ledger.json", "--scale", "0.01")
+    with ThreadPoolExecutor(2) as days:
+        played = list(days.map(lambda _: day.play(empty.admin_dsn, 42), range(4)))
+    assert sorted(noted["number"] for noted in played) == [1, 2, 3, 4]
+    assert count(empty, "select count(*) from orders where order_number like 'ORD-%-L%'") == 4
+
+
 def test_days_from_before_the_database_had_notes_stay_in_the_ledger(empty: Settings, tmp_path: Path) -> None:
     path = tmp_path / "ledger.json"
     run(empty, path, "--scale", "0.01")
