@@ -104,11 +104,21 @@ def count(connection: psycopg.Connection[Any]) -> dict[str, dict[str, Any]]:
 
 
 def of(connection: psycopg.Connection[Any], source: str | None, known: dict[str, Any]) -> dict[str, Any]:
-    """The ledger of the database as it is now, which holds `source`. `known` is the ledger until now."""
-    ledger: dict[str, Any] = {"source": source, "traps": count(connection), "days": days(connection, known)}
-    if ledger["days"]:
-        ledger["traps"]["deleted_rows"] = {"what": "rows deleted for good", "count": len(deleted(ledger))}
+    """The ledger of the database as it is now, which holds `source`. `known` is the ledger until now.
+
+    What was planted in a source that the generator did not fill, nobody knows: its ledger has days and no traps.
+    """
+    ledger: dict[str, Any] = {"source": source, "traps": {}, "days": days(connection, known)}
+    if is_generated(source):
+        ledger["traps"] = count(connection)
+        if ledger["days"]:
+            ledger["traps"]["deleted_rows"] = {"what": "rows deleted for good", "count": len(deleted(ledger))}
     return ledger
+
+
+def is_generated(source: str | None) -> bool:
+    """Whether what `source.load` recorded of a database is the generator's."""
+    return source is not None and source.startswith("scale ")
 
 
 def days(connection: psycopg.Connection[Any], known: dict[str, Any]) -> list[dict[str, Any]]:

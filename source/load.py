@@ -94,7 +94,7 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
                     f"the source already holds {held}, not {description}: run `make clean-data` to begin anew"
                 )
             print(f"the source already holds {held}")
-            if held.endswith("files") or "scale" not in held:
+            if not ledger.is_generated(held):
                 return
             # A database that was filled by an older version has no notes.
             connection.execute(ADMIN)

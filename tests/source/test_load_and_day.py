@@ -16,6 +16,7 @@ import pytest
 
 from source import day, ledger, load
 from source.tables import TYPES
+from stack import summary
 from stack.settings import ROOT, Settings
 from tests.source_database import emptied
 
@@ -357,11 +358,28 @@ def test_what_postgres_refuses_after_a_day_is_one_line(
     assert capsys.readouterr().err == "error: Postgres: division by zero\n"
 
 
+def test_a_day_in_a_source_that_was_not_generated_is_noted_without_traps(empty: Settings, tmp_path: Path) -> None:
+    path, folder = tmp_path / "ledger.json", tmp_path / "sql"
+    folder.mkdir()
+    (folder / "schema.sql").write_text((ROOT / "source" / "schema.sql").read_text())
+    assert run(empty, path, "--sql", str(folder)) == 0
+    for number in (1, 2):
+        assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
+        book = json.loads(path.read_text())
+        assert [noted["number"] for noted in book["days"]] == list(range(1, number + 1))
+        assert book["source"].startswith("1 SQL files (")
+        assert book["traps"] == summary.planted(path) == {}
+        # As the next demo does.
+        assert run(empty, path) == 0
+        assert summary.planted(path) == {}
+
+
 def test_a_day_in_an_almost_empty_marketplace(empty: Settings, tmp_path: Path) -> None:
     with psycopg.connect(empty.admin_dsn) as connection:
         connection.execute((ROOT / "source" / "schema.sql").read_bytes())
     assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(tmp_path / "ledger.json")]) == 0
     assert count(empty, "select count(*) from orders") == 0
+    assert summary.planted(tmp_path / "ledger.json") == {}, "nothing tells who filled it"
 
 
 def test_orders_get_new_numbers_after_one_of_that_date_was_deleted(empty: Settings, tmp_path: Path) -> None:
