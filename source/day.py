@@ -1,8 +1,9 @@
 """`python -m source.day`: one business day in the marketplace, as its application would write it.
 
-New orders with items and payments; orders and payments change in place; webhooks are replayed; sellers change tiers; users leave; rows are
-deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The ledger notes every key
-that was touched. A day of the same number is the same day: its choices depend on the database and the seed; on the clock depends
+New orders with items and payments; orders and payments change in place; webhooks are replayed; sellers change tiers; users leave; rows that no day
+inserted are deleted for good; a product is dated into the future; and one transaction begins before the others and commits after them. The day is
+noted in its transaction with every key that it touched (`source_admin.day`), and the ledger has it from there: a kill loses neither. A late order that a
+kill took comes with the next day's. A day of the same number is the same day: its choices depend on the database and the seed; on the clock depends
 only what lies in the future.
 """
 
@@ -20,9 +21,10 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from source import ledger
-from source.load import ADMIN
+from source.load import ADMIN, held_by
 from stack import settings
 
 # Later days would have no rate within seven days of the last one that the ECB's file holds.
@@ -30,6 +32,7 @@ FIRST_DATE, LAST_DATE = datetime.date(2026, 10, 31), datetime.date(2026, 11, 5)
 SHARE = 0.005
 CENT = Decimal("0.01")
 Row = dict[str, Any]
+Note = dict[str, Any]
 Touched = dict[str, dict[str, set[str]]]
 
 
@@ -43,17 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         note = play(chosen.dsn, chosen.seed)
+        with psycopg.connect(chosen.dsn) as connection:
+            book = ledger.of(connection, held_by(connection), ledger.read(chosen.ledger))
     except psycopg.OperationalError as error:
         print(f"error: Postgres does not answer ({' '.join(str(error).split())}): `make up` starts it", file=sys.stderr)
         return 1
     except psycopg.errors.UndefinedTable:
         print("error: the source is empty: `make demo` fills it", file=sys.stderr)
         return 1
-    book = ledger.read(chosen.ledger)
-    book["days"] = [*book.get("days", []), note]
-    with psycopg.connect(chosen.dsn) as connection:
-        deleted = {"what": "rows deleted for good", "count": len(ledger.deleted(book))}
-        book["traps"] = ledger.count(connection) | {"deleted_rows": deleted}
+    except psycopg.Error as error:
+        print(f"error: Postgres: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     ledger.write(chosen.ledger, book)
     print(f"played {note['date']} (day {note['number']})")
     for table, keys in note["touched"].items():
@@ -61,38 +64,54 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def play(dsn: str, seed: int) -> dict[str, Any]:
-    """Play the next day. Returns its entry in the ledger: number, date, seed, touched keys, related orders."""
+def play(dsn: str, seed: int) -> Note:
+    """Play the next day. Returns its note, which the ledger has too: number, date, seed, is the late commit done, touched keys, related orders."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection, psycopg.connect(dsn, row_factory=dict_row) as late:
+        # One day at a time, to its last commit: the lock is the session's.
+        connection.execute("select pg_advisory_lock(hashtext('source.day'))")
         connection.execute(ADMIN)
         connection.commit()
-        connection.execute("lock table source_admin.day in exclusive mode")
         row = connection.execute("select coalesce(max(number), 0) + 1 as number from source_admin.day").fetchone()
         assert row is not None
         number = int(row["number"])
         date = min(FIRST_DATE + datetime.timedelta(days=number - 1), LAST_DATE)
+        note: Note = {"number": number, "date": date.isoformat(), "seed": seed, "late_commit": False}
+        note |= {"touched": {}, "related_orders": []}
+        # The late transaction writes first and commits last. What a day that was killed before that has lost comes with this one's.
+        cut_off = connection.execute(
+            "select note from source_admin.day where note -> 'late_commit' = 'false'"
+        ).fetchall()
+        slow = [(noted, _late_order(late, noted)) for noted in [*(row["note"] for row in cut_off), note]]
         day = Day(connection, random.Random(f"{seed}/{number}"), date)  # noqa: S311 - reproducible, not secret
-        # The late transaction writes first and commits last.
-        slow = Day(late, random.Random(f"{seed}/{number}/late"), date, prefix="L")  # noqa: S311
-        slow.new_orders(1)
         day.run()
-        connection.execute("insert into source_admin.day (number, date) values (%s, %s)", (number, date))
+        _add(note, day)
+        connection.execute(
+            "insert into source_admin.day (number, date, note) values (%s, %s, %s)", (number, date, Jsonb(note))
+        )
         connection.commit()
+        for noted, order in slow:
+            _add(noted, order)
+            noted["late_commit"] = True
+            late.execute("update source_admin.day set note = %s where number = %s", (Jsonb(noted), noted["number"]))
         late.commit()
-        touched = {
-            table: {
-                kind: sorted(day.touched[table][kind] | slow.touched[table][kind])
-                for kind in ("inserted", "updated", "deleted")
-            }
-            for table in sorted(day.touched.keys() | slow.touched.keys())
-        }
-    return {
-        "number": number,
-        "date": date.isoformat(),
-        "seed": seed,
-        "touched": touched,
-        "related_orders": sorted(day.related | slow.related),
-    }
+    return note
+
+
+def _late_order(late: psycopg.Connection[Row], note: Note) -> Day:
+    """Write a day's late order."""
+    chance = random.Random(f"{note['seed']}/{note['number']}/late")  # noqa: S311 - reproducible, not secret
+    order = Day(late, chance, datetime.date.fromisoformat(note["date"]), prefix="L")
+    order.new_orders(1)
+    return order
+
+
+def _add(note: Note, transaction: Day) -> None:
+    """Add the keys that a transaction touched."""
+    for table, kinds in sorted(transaction.touched.items()):
+        noted = note["touched"].setdefault(table, {})
+        for kind, keys in kinds.items():
+            noted[kind] = sorted({*noted.get(kind, []), *keys})
+    note["related_orders"] = sorted({*note["related_orders"], *transaction.related})
 
 
 class Day:
@@ -138,6 +157,14 @@ class Day:
         self.touched[table][kind] |= keys
         self.related |= {str(row["order_id"]) for row in rows if row.get("order_id")}
         return rows
+
+    def _inserted_by_days(self, table: str) -> list[str]:
+        """The keys that this day and those before it inserted. Such a row may not have landed yet: if it were deleted, nobody could find that."""
+        noted = self._rows(
+            "select jsonb_array_elements_text(note #> array['touched', %s, 'inserted']) as id from source_admin.day",
+            table,
+        )
+        return sorted(self.touched[table]["inserted"] | {row["id"] for row in noted})
 
     def _uuid(self) -> uuid.UUID:
         return uuid.UUID(int=self._chance.getrandbits(128), version=4)
@@ -393,13 +420,15 @@ class Day:
         )
 
     def _rows_are_deleted(self, wanted: int) -> None:
-        """Orders with everything that hangs on them, a payment alone, a review alone."""
-        new = sorted(self.touched["orders"]["inserted"])
+        """Orders with everything that hangs on them, a payment alone, a review alone. None of them is a row that a day has inserted."""
+        payments = self._inserted_by_days("payments")
         doomed = [
             row["id"]
             for row in self._rows(
-                "select id from orders where not id = any(%s::uuid[]) order by md5(id::text || %s) limit %s",
-                new,
+                "select id from orders where id <> all(%s::uuid[]) "
+                "and id not in (select order_id from payments where id = any(%s::uuid[])) order by md5(id::text || %s) limit %s",
+                self._inserted_by_days("orders"),
+                payments,
                 str(self._date),
                 wanted,
             )
@@ -427,8 +456,9 @@ class Day:
             "payments",
             "deleted",
             self._rows(
-                "delete from payments where id in (select id from payments where created_at < %s order by md5(%s || id::text) limit 1) returning id, order_id",
-                self._date,
+                "delete from payments where id in (select id from payments where id <> all(%s::uuid[]) order by md5(%s || id::text) limit 1) "
+                "returning id, order_id",
+                payments,
                 str(self._date),
             ),
         )

@@ -103,6 +103,32 @@ def count(connection: psycopg.Connection[Any]) -> dict[str, dict[str, Any]]:
     return counted
 
 
+def of(connection: psycopg.Connection[Any], source: str | None, known: dict[str, Any]) -> dict[str, Any]:
+    """The ledger of the database as it is now, which holds `source`. `known` is the ledger until now.
+
+    What was planted in a source that the generator did not fill, nobody knows: its ledger has days and no traps.
+    """
+    ledger: dict[str, Any] = {"source": source, "traps": {}, "days": days(connection, known)}
+    if is_generated(source):
+        ledger["traps"] = count(connection)
+        if ledger["days"]:
+            ledger["traps"]["deleted_rows"] = {"what": "rows deleted for good", "count": len(deleted(ledger))}
+    return ledger
+
+
+def is_generated(source: str | None) -> bool:
+    """Whether what `source.load` recorded of a database is the generator's."""
+    return source is not None and source.startswith("scale ")
+
+
+def days(connection: psycopg.Connection[Any], known: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each business day noted in the database. Of those that older versions played, which noted nothing there, what the ledger until now has."""
+    notes = {note["number"]: note for note in known["days"]}
+    notes |= dict(connection.execute("select number, note from source_admin.day where note is not null").fetchall())
+    numbers = connection.execute("select number from source_admin.day order by number").fetchall()
+    return [notes[number] for (number,) in numbers if number in notes]
+
+
 def keys(connection: psycopg.Connection[Any]) -> dict[str, set[str]]:
     """{trap: keys of its rows} of the database as it is now. Every key in memory: for small scales."""
     return {trap: {row[0] for row in connection.execute(question.encode())} for trap, (_, question) in TRAPS.items()}

@@ -37,6 +37,7 @@ ADMIN: LiteralString = """
 create schema if not exists source_admin;
 create table if not exists source_admin.load (description text not null, finished_at timestamptz not null default now());
 create table if not exists source_admin.day (number int primary key, date date not null, finished_at timestamptz not null default now());
+alter table source_admin.day add column if not exists note jsonb;
 """
 
 
@@ -93,9 +94,14 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
                     f"the source already holds {held}, not {description}: run `make clean-data` to begin anew"
                 )
             print(f"the source already holds {held}")
-            if chosen.ledger.exists() or held.endswith("files") or "scale" not in held:
+            if not ledger.is_generated(held):
                 return
-            ledger.write(chosen.ledger, {"source": held, "traps": ledger.count(connection), "days": []})
+            # A database that was filled by an older version has no notes.
+            connection.execute(ADMIN)
+            known = ledger.read(chosen.ledger)
+            # A day that was killed before it wrote the ledger is in the database alone.
+            if not chosen.ledger.exists() or known["days"] != ledger.days(connection, known):
+                ledger.write(chosen.ledger, ledger.of(connection, held, known))
             return
         if chosen.sql:
             connection.commit()
@@ -104,8 +110,8 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
             chosen.ledger.unlink(missing_ok=True)
         else:
             _generate(connection, Marketplace(chosen.scale or 1.0, chosen.seed))
-            ledger.write(chosen.ledger, {"source": description, "traps": ledger.count(connection), "days": []})
             connection.execute(_record(description))
+            ledger.write(chosen.ledger, ledger.of(connection, description, ledger.read(chosen.ledger)))
         connection.commit()
         connection.autocommit = True
         connection.execute("analyze")
