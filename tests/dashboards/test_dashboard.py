@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -281,15 +282,38 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
+@contextmanager
+def served(site: Path) -> Iterator[str]:
+    """The address of a site, which is served meanwhile."""
+    serving = server("127.0.0.1", 0, site)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{serving.server_address[1]}"
+    serving.shutdown()
+    serving.server_close()
+
+
 @pytest.fixture(scope="module")
 def addresses(sites: dict[str, Path]) -> Iterator[dict[str, str]]:
-    servers = {name: server("127.0.0.1", 0, path) for name, path in sites.items()}
-    for each in servers.values():
-        threading.Thread(target=each.serve_forever, daemon=True).start()
-    yield {name: f"http://127.0.0.1:{each.server_address[1]}" for name, each in servers.items()}
-    for each in servers.values():
-        each.shutdown()
-        each.server_close()
+    with ExitStack() as open_until_the_end:
+        yield {name: open_until_the_end.enter_context(served(path)) for name, path in sites.items()}
+
+
+ABOUT = {
+    "built_at": "2026-03-02T06:00:00Z",
+    "project": "shop",
+    "warehouse": "BigQuery",
+    "definitions": build.definitions(),
+}
+
+
+@pytest.fixture
+def own_reader(browser: Browser, tmp_path: Path) -> Iterator[Reader]:
+    """A reader of the test's own site, in its `tmp_path`."""
+    with served(tmp_path) as address:
+        made = Reader(browser, address)
+        yield made
+        made.context.close()
+        made.demand_quiet()
 
 
 @pytest.fixture
@@ -369,6 +393,32 @@ def test_every_filter_of_sales_shows_the_marts_sums(reader: Reader, data: dict[s
     reader.unfold("Numbers")
     total = sum(float(cell[1:]) for row in reader.rows("Net GMV per month") for cell in row[1:])
     assert round(total, 2) == 65.00
+
+
+def test_orders_of_the_other_categories_are_summed_over_regions_alone(own_reader: Reader, tmp_path: Path) -> None:
+    days = {
+        "merchandise": [
+            {"region": region, "category": category, "gmv": [100], "net": [100], "orders": [1]}
+            for region in ("Asia", "Europe")
+            for category in ("Bikes", "Toys")
+        ],
+        "orders": [{"region": region, "orders": [1], "valued": [1]} for region in ("Asia", "Europe")],
+    }
+    leaves = {
+        "columns": ["region", "category", "path", "gmv", "net", "orders", "units"],
+        "rows": [[row["region"], row["category"], "Other categories", 100, 100, 1, 1] for row in days["merchandise"]],
+        "others": [{"region": region, "path": "Other categories", "orders": 1} for region in ("Asia", "Europe")],
+    }
+    sales = {"last_day": "2026-03-01", "periods": [30, 90], "days": ["2026-03-01"], "months": ["2026-03-01"]}
+    sales |= {"daily": days, "monthly": days, "categories": {"90": leaves}}
+    build.write(tmp_path, {"sales": sales, "about": ABOUT})
+    page = own_reader.open("sales")
+    for region, category, orders in (("", "", "2"), ("Asia", "", "1"), ("", "Toys", "2"), ("Asia", "Toys", "1")):
+        page.get_by_label("Region", exact=True).select_option(region)
+        page.get_by_label("Category", exact=True).select_option(category)
+        own_reader.unfold("Every category of the tree")
+        [line] = own_reader.rows("orders do not sum")
+        assert line[:2] == ["Other categories", orders]
 
 
 def test_a_hostile_name_is_shown_as_the_text_it_is(reader: Reader) -> None:

@@ -36,6 +36,32 @@ def test_an_order_without_items_after_the_last_sale_has_its_day(empty_warehouse:
     assert marts.sales(bq) == {"last_day": None}
 
 
+def test_an_order_counts_once_in_the_line_of_the_other_categories(
+    empty_warehouse: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(marts.NAMED_PARAMETERS, "paths", 1)
+    bq = bigquery.client(empty_warehouse)
+    # One order with an item of each category; the category with the most GMV has a line of its own.
+    of_category = "'a' as order_id, date '2026-03-01' as order_date, 'Europe' as region, true as is_gmv, 1 as order_count, 1 as units, "
+    of_category += (
+        "{n} as category_id, '{n}' as category_name, '{root}' as root_category, '{root} > {n}' as category_path, "
+    )
+    of_category += "numeric '{n}' as gmv_usd, numeric '{n}' as net_gmv_usd"
+    roots = {1: "Bikes", 2: "Bikes", 3: "Toys", 4: "Bikes"}
+    items = " union all ".join(f"select {of_category.format(n=n, root=root)}" for n, root in roots.items())
+    for name in ("dim_products", "fct_daily_sales", "fct_order_items"):
+        bigquery.query(bq, f"create or replace table marts.{name} as {items}")
+    found = marts._categories(bq, datetime.date(2026, 3, 1))
+    lines = [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+    assert [(line["category"], line["path"], line["units"], line["orders"]) for line in lines] == [
+        ("Bikes", "Bikes > 4", 1, 1),
+        ("Bikes", marts.OTHER, 2, 1),
+        ("Toys", marts.OTHER, 1, 1),
+    ]
+    # And once of all categories together.
+    assert found["others"] == [{"region": "Europe", "path": marts.OTHER, "orders": 1}]
+
+
 def test_the_runs_are_the_pipelines_and_end_as_make_status_says(
     empty_warehouse: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
