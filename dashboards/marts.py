@@ -281,7 +281,10 @@ def tiers(bq: Client) -> Row:
     )[0]
     if edges["first_start"] is None:
         return {"as_of": None}
-    as_of = max(filter(None, (edges["last_day"], edges["last_start"].date())))
+    # The newest order's day is today, as in the marts: a period may be dated ahead of it, years if somebody mistyped.
+    as_of = edges["last_day"] or edges["last_start"].date()
+    if edges["first_start"].date() > as_of:
+        return {"as_of": None}
     changes = bigquery.query(
         bq,
         """

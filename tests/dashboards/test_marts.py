@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,29 @@ def test_an_order_counts_once_in_the_line_of_the_other_categories(
     ]
     # And once of all categories together.
     assert found["others"] == [{"region": "Europe", "path": marts.OTHER, "orders": 1}]
+
+
+def test_the_tiers_run_to_the_newest_order_whatever_is_dated_ahead(empty_warehouse: Settings) -> None:
+    bq = bigquery.client(empty_warehouse)
+
+    def tiers(*starts: str, newest_order: str) -> dict[str, Any]:
+        rows = " union all ".join(
+            f"select {n} as seller_id, 'gold' as tier, cast(null as string) as previous_tier, 'first' as movement, "
+            f"timestamp '{start}' as valid_from, cast(null as timestamp) as valid_to, 1 as days_in_tier, "
+            "numeric '0' as gmv_usd, numeric '0' as net_gmv_usd"
+            for n, start in enumerate(starts)
+        )
+        bigquery.query(bq, f"create or replace table marts.fct_seller_tier_progression as {rows}")
+        bigquery.query(bq, f"create or replace table marts.fct_orders as select {newest_order} as order_date")
+        return marts.tiers(bq)
+
+    found = tiers("2026-02-10", "2099-01-01", newest_order="date '2026-03-09'")
+    assert found["as_of"] == found["moments"][-1] == datetime.date(2026, 3, 9)
+    assert found["stock"] == {"gold": [1, 1]}
+    assert tiers("2099-01-01", newest_order="date '2026-03-09'") == {"as_of": None}
+    # Without an order the last start is the newest that is known.
+    found = tiers("2026-02-10", "2026-04-01", newest_order="cast(null as date)")
+    assert (found["as_of"], found["stock"]) == (datetime.date(2026, 4, 1), {"gold": [1, 1, 2]})
 
 
 def test_the_runs_are_the_pipelines_and_end_as_make_status_says(
