@@ -537,7 +537,8 @@ def pipeline() -> str:
                     ]
                 )
         share = sum(step["share_of_wall"] for step in shorter) + totals["between_steps_share"]
-        seconds = _number(sum(step["seconds"] for step in shorter))
+        between = totals["between_steps_share"] * totals["wall_seconds"]
+        seconds = _number(sum(step["seconds"] for step in shorter) + between)
         steps.append([*which, f"{len(shorter)} shorter ones, and between steps", seconds, f"{share:.0%}", *["-"] * 3])
         if "note" in result:
             notes.append(f"- {link(name)}: {result['note']}")
