@@ -139,6 +139,7 @@ def test_sales_of_every_category_and_orders_equal_the_marts(data: dict[str, Any]
     whole = query(
         "select sum(gmv_usd) as gmv, sum(net_gmv_usd) as net, sum(units) as units from marts.fct_daily_sales"
     )[0]
+    assert data["about"]["last_day"] == data["sales"]["last_day"] is not None
     leaves = records(data["sales"]["categories"]["all"])
     assert sum(row["gmv"] for row in leaves) == cents(whole["gmv"])
     assert sum(row["net"] for row in leaves) == cents(whole["net"])
@@ -300,6 +301,7 @@ def addresses(sites: dict[str, Path]) -> Iterator[dict[str, str]]:
 
 ABOUT = {
     "built_at": "2026-03-02T06:00:00Z",
+    "last_day": "2026-03-01",
     "project": "shop",
     "warehouse": "BigQuery",
     "definitions": build.definitions(),
@@ -518,6 +520,38 @@ def test_the_keyboard_reaches_everything_in_the_order_of_the_page(reader: Reader
     page.wait_for_selector("main[data-view=cohorts]")
     assert page.evaluate("document.activeElement.id") == "main"
     assert page.locator("nav [aria-current=page]").inner_text() == "Cohorts"
+
+
+def test_a_page_that_stays_open_shows_the_newest_build_alone(own_reader: Reader, tmp_path: Path) -> None:
+    def write(day: int) -> None:
+        cohort = {"month": "2026-02-01", "customers": [day], "orders": [day], "gmv": [0], "retention": [1], "size": day}
+        about = ABOUT | {"built_at": f"2026-03-0{day}T06:00:00Z", "last_day": f"2026-03-0{day}"}
+        build.write(tmp_path, {"tiers": {"as_of": None}, "cohorts": {"cohorts": [cohort]}, "about": about})
+
+    def said() -> tuple[str, str]:
+        return own_reader.page.inner_text("#as-of"), own_reader.page.inner_text("#built").partition(",")[0]
+
+    write(2)
+    own_reader.open("cohorts")
+    assert (own_reader.rows("Retention"), said()) == (
+        [["Feb 2026", "2", "100.0"]],
+        ("Orders up to 2 Mar 2026", "Built 2 Mar 2026"),
+    )
+    own_reader.open("tiers")
+    write(3)
+    # A view that was seen before.
+    own_reader.open("cohorts")
+    assert (own_reader.rows("Retention"), said()) == (
+        [["Feb 2026", "3", "100.0"]],
+        ("Orders up to 3 Mar 2026", "Built 3 Mar 2026"),
+    )
+    # The same build's view is not asked for again; one that is opened later is said to be of its own build.
+    own_reader.open("tiers")
+    own_reader.open("cohorts")
+    assert len([url for url in own_reader.requests if url.endswith("/cohorts.json")]) == 2
+    write(4)
+    own_reader.open("tiers")
+    assert said() == ("Orders up to 4 Mar 2026", "Built 4 Mar 2026")
 
 
 @pytest.mark.parametrize("reader", [{"color_scheme": "dark"}], indirect=True)
