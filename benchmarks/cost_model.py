@@ -4,18 +4,21 @@ Two months are reckoned: `full`, every run makes everything anew; and `increment
 
 | engine | what is billed |
 |---|---|
-| bigquery_on_demand | dbt: bytes of the columns that the models read, beyond the month's free TiB; an incremental run reads its targets, too (decision 0005) |
+| bigquery_on_demand | dbt: bytes of the columns that the models read, beyond the month's free TiB; after a change those of two MERGEs, too (decision 0005) |
 | bigquery_slots | dbt: DuckDB's CPU seconds as slot-seconds, in an autoscaled reservation |
 | spark_dataproc | a cluster made for each run: its vCPUs, for its start and for Spark's CPU seconds spread over them |
 | spark_serverless | DCUs, for the same |
 | spark_one_machine, duckdb_one_machine, pysail_one_machine | one machine made for each run, likewise |
 
-All but the first two read raw through the Storage Read API, and publish by MERGE, which is billed on demand as the bytes of the staged rows and of the target.
-A load job is free. A Spark run after a change costs what `benchmarks.spark_jobs` found it to cost of a full one, at its largest scale; DuckDB and Sail have no
-incremental form here and make everything anew.
+On demand, a MERGE that updates or deletes is billed as what it reads of its source and as the whole target. dbt's four incremental models compare with their
+table what they made, and make two: of the changed rows, and of the dead keys; the tiers are made anew. All but the first two ask when raw's rows landed, read
+them through the Storage Read API and publish by MERGE, as `spark_jobs` does: all rows, whose sums are then asked for, or the changed ones, and then the
+published table's. A load job is free. A Spark run after a change costs what `benchmarks.spark_jobs` found it to cost of a full one, at its largest scale;
+DuckDB and Sail have no incremental form here and make everything anew.
 
-Not in it: storage, network, people, the marts (the same for all), discounts. Between measured scales values are interpolated, beyond the largest they grow as
-between the last two; where one scale was measured, all others are in proportion to it. Results: results/cost_model.json, the same bytes for the same inputs.
+Not in it: storage, network, people, the marts (the same for all), the exchange rates (as many at any scale), discounts. Between measured scales values are
+interpolated, beyond the largest they grow as between the last two; where one scale was measured, all others are in proportion to it. Results:
+results/cost_model.json, the same bytes for the same inputs.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,26 @@ DBT_READS = ("payments", "orders", "order_items", "int_payments_deduplicated", "
 RAW = ("payments", "orders", "order_items", "seller_tier_history")
 # What an order's items are joined to.
 DATES = ("id", "created_at")
+EXTRACTED_AT = "_airbyte_extracted_at"
+# dbt's incremental models: the columns of their own table that they compare (none named: all), and the table and columns that say which keys are live.
+DBT_INCREMENTAL = {
+    "int_payments_deduplicated": (
+        ("event_key", "_raw_extracted_at", "duplicate_count"),
+        "payments",
+        ("id", "event_id", EXTRACTED_AT),
+    ),
+    "int_orders_usd": (
+        ("order_id", "_raw_extracted_at", "fx_rate_date", "fx_rate_usd"),
+        "orders",
+        ("id", EXTRACTED_AT),
+    ),
+    "int_order_items_usd": (
+        ("order_item_id", "_raw_extracted_at", "order_date", "fx_rate_date", "fx_rate_usd"),
+        "order_items",
+        ("id", EXTRACTED_AT),
+    ),
+    "int_payments_usd": ((), "int_payments_deduplicated", ("event_key",)),
+}
 # BigQuery bills this much of a table at least.
 LEAST_BYTES = 10 * 2**20
 
@@ -62,7 +85,8 @@ def at(points: Points, scale: float) -> float:
 
 def measured(results: Path = RESULTS) -> Json:
     """What the model takes from the other benchmarks: values by scale, and the files that they are from."""
-    found: Json = {"dbt_bytes": {}, "raw_bytes": {}, "result_bytes": {}, "cpu_seconds": {name: {} for name in PEERS}}
+    by_scale = ("dbt_bytes", "compared_bytes", "merged_bytes", "raw_bytes", "extracted_at_bytes", "result_bytes")
+    found: Json = {name: {} for name in by_scale} | {"cpu_seconds": {name: {} for name in PEERS}}
     files = []
     for path in sorted(results.glob("peers_scale_*.json")):
         result = json.loads(path.read_text())
@@ -73,11 +97,13 @@ def measured(results: Path = RESULTS) -> Json:
             continue
         files.append(path.name)
         dates = sum(tables["orders"]["columns"][name] for name in DATES)
-        found["dbt_bytes"][scale] = dates + sum(max(tables[name]["logical_bytes"], LEAST_BYTES) for name in DBT_READS)
+        found["dbt_bytes"][scale] = dates + sum(_billed(tables[name]) for name in DBT_READS)
+        found["compared_bytes"][scale] = compared_bytes(tables, result["results"])
         found["raw_bytes"][scale] = sum(tables[name]["logical_bytes"] for name in RAW)
-        found["result_bytes"][scale] = sum(
-            max(table["logical_bytes"], LEAST_BYTES) for table in result["results"].values()
-        )
+        found["extracted_at_bytes"][scale] = sum(_billed(tables[name], (EXTRACTED_AT,)) for name in RAW)
+        published = {name: _billed(table) for name, table in result["results"].items()}
+        found["result_bytes"][scale] = sum(published.values())
+        found["merged_bytes"][scale] = sum(published[name] for name in DBT_INCREMENTAL)
         for engine in PEERS:
             jobs = [job.get(engine, {}).get("cpu_seconds") for job in result["figures"].values()]
             if all(jobs):
@@ -100,6 +126,20 @@ def measured(results: Path = RESULTS) -> Json:
     return found | {"files": files}
 
 
+def compared_bytes(tables: Json, results: Json) -> int:
+    """What an incremental run of dbt reads to find what differs and which keys are dead, beside the models' inputs and the tables that it merges into."""
+    return sum(
+        _billed(results[name], compared) + _billed(tables[live], keys)
+        for name, (compared, live, keys) in DBT_INCREMENTAL.items()
+    )
+
+
+def _billed(table: Json, columns: Sequence[str] = ()) -> int:
+    """Bytes that a statement is billed for of a table: of these columns, or of all."""
+    read: int = sum(table["columns"][name] for name in columns or table["columns"])
+    return max(read, LEAST_BYTES)
+
+
 def inputs(described: Json) -> dict[str, float]:
     """Every price and assumption, by name."""
     return {name: item["value"] for part in ("prices", "assumptions") for name, item in described[part].items()}
@@ -116,9 +156,12 @@ def engines(found: Json) -> list[str]:
 def cost(engine: str, month: str, scale: float, given: Inputs, found: Json) -> float:
     """USD a month of an engine's heavy stage."""
     runs = given["runs_a_month"]
-    results = at(found["result_bytes"], scale)
     if engine == "bigquery_on_demand":
-        return _on_demand(runs * (at(found["dbt_bytes"], scale) + (results if month == "incremental" else 0)), given)
+        read = at(found["dbt_bytes"], scale)
+        if month == "incremental":
+            # Two MERGEs into the same tables: of the changed rows, and of the dead keys, of which there are few.
+            read += at(found["compared_bytes"], scale) + (2 + given["changed_share"]) * at(found["merged_bytes"], scale)
+        return _on_demand(runs * read, given)
     if engine == "bigquery_slots":
         slot_seconds = at(found["cpu_seconds"]["duckdb"], scale) * given["slot_factor"]
         return runs * max(slot_seconds, given["slots_at_least"] * 60) / 3600 * given["bigquery_slot_hour"]
@@ -140,8 +183,11 @@ def cost(engine: str, month: str, scale: float, given: Inputs, found: Json) -> f
         hourly = given["one_machine_vcpus"] * given["machine_vcpu_hour"]
         seconds = given["one_machine_start_seconds"] + busy / given["one_machine_vcpus"]
     reading = at(found["raw_bytes"], scale) * read / TIB * given["bigquery_storage_read_tib"]
-    staged = results * (given["changed_share"] if read < 1 else 1)
-    return runs * (hourly * seconds / 3600 + reading) + _on_demand(runs * (results + staged), given)
+    results = at(found["result_bytes"], scale)
+    # The MERGE's target and its staged rows; then sums: of those rows where they are all, else of the published table.
+    published = (2 + (given["changed_share"] if read < 1 else 1)) * results
+    asked = at(found["extracted_at_bytes"], scale)
+    return runs * (hourly * seconds / 3600 + reading) + _on_demand(runs * (asked + published), given)
 
 
 def _on_demand(bytes_a_month: float, given: Inputs) -> float:

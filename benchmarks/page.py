@@ -537,7 +537,8 @@ def pipeline() -> str:
                     ]
                 )
         share = sum(step["share_of_wall"] for step in shorter) + totals["between_steps_share"]
-        seconds = _number(sum(step["seconds"] for step in shorter))
+        between = totals["between_steps_share"] * totals["wall_seconds"]
+        seconds = _number(sum(step["seconds"] for step in shorter) + between)
         steps.append([*which, f"{len(shorter)} shorter ones, and between steps", seconds, f"{share:.0%}", *["-"] * 3])
         if "note" in result:
             notes.append(f"- {link(name)}: {result['note']}")
@@ -701,8 +702,9 @@ def _why_a_change_is_dearer(result: Json) -> str:
         return ""
     return (
         "On demand, BigQuery's month of changes costs more than its month of full runs. What differs is found by comparing, so the models read their inputs "
-        "whole in both; a run after a change also reads the tables that it merges into, which a full one only writes "
-        "([decision 0005](decisions/0005-what-an-incremental-build-costs.md)). The first TiB of a month is free, so the bill grows by more than the bytes do. "
+        "whole in both; a run after a change also compares them with its tables, which a full one only writes, and two MERGEs, of what changed and of dead "
+        "keys, are billed as the whole table each ([decision 0005](decisions/0005-what-an-incremental-build-costs.md)). The first TiB of a month is free, so "
+        "the bill grows by more than the bytes do. "
         "DuckDB and Sail have no incremental form here: both of their months are full ones."
     )
 

@@ -80,8 +80,9 @@ def collect(current: Settings) -> dict[str, Any]:
         tables = {table.table_id for table in bq.list_tables("marts")} if "marts" in datasets else set()
         if missing := [name for name in MARTS if name not in tables]:
             raise StackError(f"no marts to show yet: {', '.join(missing)} not found; `make demo` builds them")
+        sales = marts.sales(bq)
         return {
-            "sales": marts.sales(bq),
+            "sales": sales,
             "sellers": marts.sellers(bq),
             "tiers": marts.tiers(bq),
             "payments": marts.payments(bq),
@@ -89,6 +90,7 @@ def collect(current: Settings) -> dict[str, Any]:
             "quality": marts.quality(bq, current),
             "about": {
                 "built_at": datetime.datetime.now(datetime.UTC),
+                "last_day": sales["last_day"],
                 "project": current.bigquery_project,
                 "warehouse": "the BigQuery emulator" if current.is_emulator else "BigQuery",
                 "definitions": definitions(),

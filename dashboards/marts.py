@@ -174,26 +174,50 @@ def _dense(
 
 
 def _categories(bq: Client, last: datetime.date, days: int | None = None) -> Row:
-    """Every category with its path, by region, over the last `days` days or over all time."""
+    """Every category with its path, by region, over the last `days` days or over all time.
+
+    `others` are the orders of the line that several categories share, by region: an order of two of those is one order there.
+    """
     since = last - datetime.timedelta(days=days - 1) if days else datetime.date.min
+    parameters = {"since": since} | NAMED_PARAMETERS
     rows = bigquery.query(
         bq,
         f"""
-        with {NAMED}
-        select
-            region, category, path,
-            sum(gmv_usd) as gmv_usd, sum(net_gmv_usd) as net_gmv_usd, sum(order_count) as orders, sum(units) as units
-        from marts.fct_daily_sales inner join named using (category_id)
-        where order_date >= @since
-        group by region, category, path
-        order by path, region
+        with {NAMED},
+        amounts as (
+            select
+                region, category, path,
+                sum(gmv_usd) as gmv_usd, sum(net_gmv_usd) as net_gmv_usd, sum(units) as units
+            from marts.fct_daily_sales inner join named using (category_id)
+            where order_date >= @since
+            group by region, category, path
+        ),
+        counted as (
+            select region, category, path, count(distinct order_id) as orders
+            from marts.fct_order_items inner join named using (category_id)
+            where is_gmv and order_date >= @since
+            group by region, category, path
+        )
+        select * from amounts inner join counted using (region, category, path)
+        order by path, region, category
         """,
-        {"since": since} | NAMED_PARAMETERS,
+        parameters,
+    )
+    others = bigquery.query(
+        bq,
+        f"""
+        with {NAMED}
+        select region, path, count(distinct order_id) as orders
+        from marts.fct_order_items inner join named using (category_id)
+        where is_gmv and order_date >= @since and path = @other
+        group by region, path order by region
+        """,
+        parameters,
     )
     columns = ("region", "category", "path", "gmv", "net", "orders", "units")
     for row in rows:
         row |= {"gmv": cents(row["gmv_usd"]), "net": cents(row["net_gmv_usd"])}
-    return {"columns": columns, "rows": [[row[name] for name in columns] for row in rows]}
+    return {"columns": columns, "rows": [[row[name] for name in columns] for row in rows], "others": others}
 
 
 def sellers(bq: Client) -> Row:
@@ -257,7 +281,10 @@ def tiers(bq: Client) -> Row:
     )[0]
     if edges["first_start"] is None:
         return {"as_of": None}
-    as_of = max(filter(None, (edges["last_day"], edges["last_start"].date())))
+    # The newest order's day is today, as in the marts: a period may be dated ahead of it, years if somebody mistyped.
+    as_of = edges["last_day"] or edges["last_start"].date()
+    if edges["first_start"].date() > as_of:
+        return {"as_of": None}
     changes = bigquery.query(
         bq,
         """

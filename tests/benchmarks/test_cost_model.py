@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import cost_model
 from benchmarks.cost_model import TIB, at, cost, crossovers, inputs, landing_cost, sensitivity
+from stack.settings import ROOT
 
 DESCRIBED = json.loads(cost_model.PRICES.read_text())
 GIVEN = inputs(DESCRIBED)
@@ -19,6 +22,9 @@ FOUND = {
     "dbt_bytes": {1.0: TIB / 10, 100.0: 10 * TIB},
     "raw_bytes": {1.0: TIB / 10, 100.0: 10 * TIB},
     "result_bytes": {1.0: 0.0, 100.0: 0.0},
+    "extracted_at_bytes": {1.0: 0.0, 100.0: 0.0},
+    "compared_bytes": {1.0: TIB / 100, 100.0: TIB},
+    "merged_bytes": {1.0: TIB / 10, 100.0: 10 * TIB},
     "cpu_seconds": {"spark": {1.0: 28.8, 100.0: 2880.0}, "duckdb": {1.0: 36.0, 100.0: 3600.0}},
     "spark_changed_of_full": 0.1,
     "landed_bytes_a_run": {10.0: 10**9},
@@ -54,6 +60,9 @@ def test_values_between_and_beyond_measured_scales() -> None:
 def test_bigquery_on_demand_by_hand() -> None:
     # 30 runs of a tenth of a TiB are 3, of which one is free.
     assert cost("bigquery_on_demand", "full", 1, GIVEN, FOUND) == pytest.approx(2 * 6.25)
+    # After a change: the inputs, what is compared, and the merged tables twice, once with 1 % of them as its source.
+    read = 30 * (0.1 + 0.01 + 2.01 * 0.1) - 1
+    assert cost("bigquery_on_demand", "incremental", 1, GIVEN, FOUND) == pytest.approx(read * 6.25)
 
 
 def test_slots_have_a_least_and_then_grow_with_the_work() -> None:
@@ -68,6 +77,48 @@ def test_a_cluster_by_hand() -> None:
     # A tenth of the work, and 1 % of the bytes.
     changed = 30 * (hourly * 120 / 3600 + 0.1 * 1.1)
     assert cost("spark_dataproc", "incremental", 100, GIVEN, FOUND) == pytest.approx(changed)
+
+
+def test_publishing_by_hand() -> None:
+    published = {**FOUND, "result_bytes": {100.0: TIB}, "extracted_at_bytes": {100.0: TIB / 10}}
+    # All of it: the target, and the staged rows for the MERGE and for their sums; 1 % of it: the target, its sums, and the staged rows.
+    for month, billed in (("full", 0.1 + 3), ("incremental", 0.1 + 2.01)):
+        beside = cost("spark_dataproc", month, 100, GIVEN, published) - cost("spark_dataproc", month, 100, GIVEN, FOUND)
+        assert beside == pytest.approx((30 * billed - 1) * 6.25)
+
+
+def test_what_an_incremental_model_compares_is_what_its_sql_says() -> None:
+    models = ROOT / "dbt" / "models" / "intermediate"
+    found = {}
+    for path in models.glob("*.sql"):
+        sql = path.read_text()
+        if "materialized='incremental'" in sql:
+            macro = re.search(r"select_changed\('\w+', '(\w+)'(?:, \[(.*?)\])?\)", sql)
+            columns = re.findall(r"stored\.(\w+)", sql)
+            if macro:
+                columns = [macro[1], *re.findall(r"\w+", macro[2])] if macro[2] else []
+            found[path.stem] = set(columns)
+    assert found == {name: set(columns) for name, (columns, _, _) in cost_model.DBT_INCREMENTAL.items()}
+
+
+def test_what_an_incremental_run_reads_beside_its_inputs() -> None:
+    def table(names: str) -> dict[str, Any]:
+        return {"columns": dict.fromkeys(names.split(), 100 * 10**6)}
+
+    tables = {
+        "payments": table("id event_id amount _airbyte_extracted_at"),
+        "orders": table("id _airbyte_extracted_at"),
+    }
+    tables |= {"order_items": tables["orders"], "int_payments_deduplicated": table("event_key amount")}
+    results = {
+        "int_payments_deduplicated": table("event_key _raw_extracted_at duplicate_count amount"),
+        "int_orders_usd": table("order_id _raw_extracted_at fx_rate_date fx_rate_usd amount_usd"),
+        "int_order_items_usd": table("order_item_id _raw_extracted_at order_date fx_rate_date fx_rate_usd amount_usd"),
+        "int_payments_usd": table("event_key amount_usd"),
+    }
+    # What each compares, and the live keys.
+    by_model = (3 + 3, 4 + 2, 5 + 2, 2 + 1)
+    assert cost_model.compared_bytes(tables, results) == sum(by_model) * 100 * 10**6
 
 
 def test_landing_by_hand() -> None:

@@ -88,6 +88,14 @@ def test_the_page_says_how_many_scales_were_measured(monkeypatch: pytest.MonkeyP
     assert "measured at scales 1 and 10; between them" in page._measured_for_money(money)
 
 
+def test_the_shorter_steps_seconds_are_of_the_same_as_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, result = page.pipelines()[-1]
+    brief = {"step": "brief", "seconds": 0.5, "share_of_wall": 0.005}
+    totals = result["totals"] | {"wall_seconds": 100.0, "between_steps_share": 0.02}
+    monkeypatch.setattr(page, "pipelines", lambda: [(name, result | {"totals": totals, "steps": [brief]})])
+    assert "| 1 shorter ones, and between steps | 2.5 | 2% |" in page.pipeline()
+
+
 def test_every_block_is_on_the_page() -> None:
     names = {found[2] for found in page.BLOCK.finditer(page.PAGE.read_text())}
     assert names == set(page.BLOCKS) | {f"figure {name}" for name in plots.ALL}

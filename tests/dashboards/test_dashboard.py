@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,7 @@ def test_sales_of_every_category_and_orders_equal_the_marts(data: dict[str, Any]
     whole = query(
         "select sum(gmv_usd) as gmv, sum(net_gmv_usd) as net, sum(units) as units from marts.fct_daily_sales"
     )[0]
+    assert data["about"]["last_day"] == data["sales"]["last_day"] is not None
     leaves = records(data["sales"]["categories"]["all"])
     assert sum(row["gmv"] for row in leaves) == cents(whole["gmv"])
     assert sum(row["net"] for row in leaves) == cents(whole["net"])
@@ -281,15 +283,39 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
+@contextmanager
+def served(site: Path) -> Iterator[str]:
+    """The address of a site, which is served meanwhile."""
+    serving = server("127.0.0.1", 0, site)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{serving.server_address[1]}"
+    serving.shutdown()
+    serving.server_close()
+
+
 @pytest.fixture(scope="module")
 def addresses(sites: dict[str, Path]) -> Iterator[dict[str, str]]:
-    servers = {name: server("127.0.0.1", 0, path) for name, path in sites.items()}
-    for each in servers.values():
-        threading.Thread(target=each.serve_forever, daemon=True).start()
-    yield {name: f"http://127.0.0.1:{each.server_address[1]}" for name, each in servers.items()}
-    for each in servers.values():
-        each.shutdown()
-        each.server_close()
+    with ExitStack() as open_until_the_end:
+        yield {name: open_until_the_end.enter_context(served(path)) for name, path in sites.items()}
+
+
+ABOUT = {
+    "built_at": "2026-03-02T06:00:00Z",
+    "last_day": "2026-03-01",
+    "project": "shop",
+    "warehouse": "BigQuery",
+    "definitions": build.definitions(),
+}
+
+
+@pytest.fixture
+def own_reader(browser: Browser, tmp_path: Path) -> Iterator[Reader]:
+    """A reader of the test's own site, in its `tmp_path`."""
+    with served(tmp_path) as address:
+        made = Reader(browser, address)
+        yield made
+        made.context.close()
+        made.demand_quiet()
 
 
 @pytest.fixture
@@ -369,6 +395,32 @@ def test_every_filter_of_sales_shows_the_marts_sums(reader: Reader, data: dict[s
     reader.unfold("Numbers")
     total = sum(float(cell[1:]) for row in reader.rows("Net GMV per month") for cell in row[1:])
     assert round(total, 2) == 65.00
+
+
+def test_orders_of_the_other_categories_are_summed_over_regions_alone(own_reader: Reader, tmp_path: Path) -> None:
+    days = {
+        "merchandise": [
+            {"region": region, "category": category, "gmv": [100], "net": [100], "orders": [1]}
+            for region in ("Asia", "Europe")
+            for category in ("Bikes", "Toys")
+        ],
+        "orders": [{"region": region, "orders": [1], "valued": [1]} for region in ("Asia", "Europe")],
+    }
+    leaves = {
+        "columns": ["region", "category", "path", "gmv", "net", "orders", "units"],
+        "rows": [[row["region"], row["category"], "Other categories", 100, 100, 1, 1] for row in days["merchandise"]],
+        "others": [{"region": region, "path": "Other categories", "orders": 1} for region in ("Asia", "Europe")],
+    }
+    sales = {"last_day": "2026-03-01", "periods": [30, 90], "days": ["2026-03-01"], "months": ["2026-03-01"]}
+    sales |= {"daily": days, "monthly": days, "categories": {"90": leaves}}
+    build.write(tmp_path, {"sales": sales, "about": ABOUT})
+    page = own_reader.open("sales")
+    for region, category, orders in (("", "", "2"), ("Asia", "", "1"), ("", "Toys", "2"), ("Asia", "Toys", "1")):
+        page.get_by_label("Region", exact=True).select_option(region)
+        page.get_by_label("Category", exact=True).select_option(category)
+        own_reader.unfold("Every category of the tree")
+        [line] = own_reader.rows("orders do not sum")
+        assert line[:2] == ["Other categories", orders]
 
 
 def test_a_hostile_name_is_shown_as_the_text_it_is(reader: Reader) -> None:
@@ -468,6 +520,38 @@ def test_the_keyboard_reaches_everything_in_the_order_of_the_page(reader: Reader
     page.wait_for_selector("main[data-view=cohorts]")
     assert page.evaluate("document.activeElement.id") == "main"
     assert page.locator("nav [aria-current=page]").inner_text() == "Cohorts"
+
+
+def test_a_page_that_stays_open_shows_the_newest_build_alone(own_reader: Reader, tmp_path: Path) -> None:
+    def write(day: int) -> None:
+        cohort = {"month": "2026-02-01", "customers": [day], "orders": [day], "gmv": [0], "retention": [1], "size": day}
+        about = ABOUT | {"built_at": f"2026-03-0{day}T06:00:00Z", "last_day": f"2026-03-0{day}"}
+        build.write(tmp_path, {"tiers": {"as_of": None}, "cohorts": {"cohorts": [cohort]}, "about": about})
+
+    def said() -> tuple[str, str]:
+        return own_reader.page.inner_text("#as-of"), own_reader.page.inner_text("#built").partition(",")[0]
+
+    write(2)
+    own_reader.open("cohorts")
+    assert (own_reader.rows("Retention"), said()) == (
+        [["Feb 2026", "2", "100.0"]],
+        ("Orders up to 2 Mar 2026", "Built 2 Mar 2026"),
+    )
+    own_reader.open("tiers")
+    write(3)
+    # A view that was seen before.
+    own_reader.open("cohorts")
+    assert (own_reader.rows("Retention"), said()) == (
+        [["Feb 2026", "3", "100.0"]],
+        ("Orders up to 3 Mar 2026", "Built 3 Mar 2026"),
+    )
+    # The same build's view is not asked for again; one that is opened later is said to be of its own build.
+    own_reader.open("tiers")
+    own_reader.open("cohorts")
+    assert len([url for url in own_reader.requests if url.endswith("/cohorts.json")]) == 2
+    write(4)
+    own_reader.open("tiers")
+    assert said() == ("Orders up to 4 Mar 2026", "Built 4 Mar 2026")
 
 
 @pytest.mark.parametrize("reader", [{"color_scheme": "dark"}], indirect=True)

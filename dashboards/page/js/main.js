@@ -6,15 +6,26 @@ import { day, time } from "./format.js";
 
 const VIEWS = ["sales", "sellers", "tiers", "payments", "cohorts", "quality"];
 const main = document.getElementById("main");
-const loaded = new Map();
+// The build that is shown: what it says of itself, and its views that were asked for.
+let build = { about: null, loaded: new Map() };
 
-/** A data file; asked for once. */
-async function data(name) {
-  if (!loaded.has(name)) {
-    const answer = await fetch(`data/${name}.json`);
-    if (!answer.ok) throw new Error(`data/${name}.json: ${answer.status}`);
-    loaded.set(name, await answer.json());
-  }
+/** A data file as it is now: a browser's copy may be of an older build. */
+async function read(name) {
+  const answer = await fetch(`data/${name}.json`, { cache: "no-store" });
+  if (!answer.ok) throw new Error(`data/${name}.json: ${answer.status}`);
+  return answer.json();
+}
+
+/** The newest build: another one may have taken its place while the page was open, and nothing of two is shown together. */
+async function newest() {
+  const about = await read("about");
+  if (about.built_at !== build.about?.built_at) build = { about, loaded: new Map() };
+  return build;
+}
+
+/** A view's data; asked for once a build. */
+async function data({ loaded }, name) {
+  if (!loaded.has(name)) loaded.set(name, await read(name));
   return loaded.get(name);
 }
 
@@ -29,12 +40,15 @@ async function show(move) {
   }
   let content;
   try {
-    const [view, values, about] = await Promise.all([import(`./${name}.js`), data(name), data("about")]);
+    const [view, shown] = await Promise.all([import(`./${name}.js`), newest()]);
+    const values = await data(shown, name);
     if (name !== wanted()) return;
+    const { about } = shown;
     content = view.render(values, about.definitions);
     document.title = `${content.querySelector("h1").textContent} · Marketplace`;
     const from = about.warehouse === "BigQuery" ? "" : `, ${about.warehouse}`;
     document.getElementById("built").textContent = `Built ${time(about.built_at)} from the marts of ${about.project}${from}. Dates are UTC.`;
+    document.getElementById("as-of").textContent = about.last_day ? `Orders up to ${day(about.last_day)}` : "No order yet";
   } catch (error) {
     content = message(`This view could not be loaded (${error.message}). Is the page served, and was it built to its end? \`make dashboard\` does both.`);
   }
@@ -85,7 +99,3 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   main.focus();
 });
 show(false);
-data("sales").then(
-  (sales) => (document.getElementById("as-of").textContent = sales.last_day ? `Orders up to ${day(sales.last_day)}` : "No order yet"),
-  () => {},
-);

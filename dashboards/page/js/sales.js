@@ -140,11 +140,16 @@ export function render(data, define) {
   /** Every category of the tree, for the period and the filters. */
   function leaves() {
     const byPath = new Map();
-    for (const row of records(data.categories[state.period]).filter((each) => inRegion(each) && inCategory(each))) {
+    const tree = data.categories[state.period];
+    for (const row of records(tree).filter((each) => inRegion(each) && inCategory(each))) {
       const found = byPath.get(row.path) ?? { path: row.path, gmv: 0, net: 0, orders: 0, units: 0 };
       for (const measure of ["gmv", "net", "orders", "units"]) found[measure] += row[measure];
       byPath.set(row.path, found);
     }
+    // Of all categories: the line that several share has its own count of orders.
+    const others = state.category === ALL ? tree.others.filter(inRegion) : [];
+    for (const { path } of others) byPath.get(path).orders = 0;
+    for (const { path, orders } of others) byPath.get(path).orders += orders;
     const rows = [...byPath.values()];
     const content = () =>
       table(
