@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 
 from stack import bigquery, dbt, settings
 from stack.bigquery import RETRY
@@ -165,7 +166,7 @@ def main() -> int:
         if arguments.step == "dbt":
             return dbt.build_heavy_beside(current, PREFIX)
         return audit(current, arguments.run_id, arguments.since or datetime.datetime.now(datetime.UTC))
-    except GoogleAPIError as error:
+    except (GoogleAPIError, GoogleAuthError) as error:
         print(f"error: the parity audit stopped: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 

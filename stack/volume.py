@@ -24,13 +24,13 @@ def pending(settings: Settings, is_full_refresh: bool = False) -> dict[str, tupl
     except (NotFound, BadRequest) as error:
         print(f"the pending volume cannot be read: {' '.join(str(error).split())[:300]}")
         return None
-    held = {name: int(table.num_rows or 0) for name, table in tables.items()}
     there = _counted(bq, tables) if is_full_refresh else {}
     found = {}
     for row in waiting:
         name = row["raw_table"]
+        held, size = int(tables[name].num_rows or 0), int(tables[name].num_bytes or 0)
         rows = there[name] if is_full_refresh else int(row["pending_rows"])
-        found[row["heavy_model"]] = (rows, round(int(tables[name].num_bytes or 0) * rows / held[name]) if rows else 0)
+        found[row["heavy_model"]] = (rows, round(size * rows / held) if held else 0)
     return found
 
 

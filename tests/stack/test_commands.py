@@ -104,6 +104,9 @@ ASK_BIGQUERY = {
     "airbyte.loaders.ecb_fx_rates": "the ECB rates were not loaded: ",
     "airbyte.raw_gate": "",
     "stack status": "BigQuery: ",
+    "stack.parity_audit prepare": "the parity audit stopped: ",
+    "stack.publish": "the marts were not published: ",
+    "stack.retention": "not everything old could be forgotten: ",
 }
 NO_CREDENTIALS = {"BIGQUERY_EMULATOR": "false"}
 

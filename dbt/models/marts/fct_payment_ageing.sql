@@ -27,7 +27,7 @@ aged as (
         -- What somebody has to find, give back or argue about: `difference` says nothing of an order that was paid in full and then cancelled.
         case
             when open_orders.reconciliation_reason in ('order_missing', 'refund_missing')
-                then open_orders.paid_amount - open_orders.refunded_amount
+                then abs(open_orders.paid_amount - open_orders.refunded_amount)
             when open_orders.reconciliation_reason = 'disputed' then open_orders.disputed_amount
             when open_orders.reconciliation_reason = 'refund_unexpected'
                 then abs(open_orders.order_total - (open_orders.paid_amount - open_orders.refunded_amount))
