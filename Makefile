@@ -134,7 +134,7 @@ lock: install ## resolve anew and export requirements/*.txt
 	UV_PYTHON=$(PY) .venv/tools/bin/uv lock
 	@for group in main airflow emulator tools docs dev; do \
 	  UV_PYTHON=$(PY) .venv/tools/bin/uv export --quiet --frozen --only-group $$group --no-emit-project --no-header --no-annotate \
-	    --format requirements-txt > requirements/$$group.txt; done
+	    --format requirements-txt --output-file requirements/$$group.txt > /dev/null || exit 1; done
 	.venv/tools/bin/uv pip compile --quiet --no-config --python $(PY) --upgrade --generate-hashes --no-header --no-annotate \
 	  --constraint requirements/main.txt requirements/bench.in --output-file requirements/bench.txt
 

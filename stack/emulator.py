@@ -16,7 +16,7 @@ def process(settings: Settings) -> Process:
         name="bigquery-emulator",
         command=[
             str(ROOT / ".venv" / "emulator" / "bin" / "python"),
-            str(ROOT / "stack" / "emulator_app.py"),
+            *("-m", "stack.bigquery_emulator.app"),
             *("--host", settings.bind_host),
             *("--name", urlsplit(settings.bigquery_endpoint).hostname or "localhost"),
             *("--port", str(settings.bigquery_port), "--grpc-port", str(settings.bigquery_grpc_port)),

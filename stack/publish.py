@@ -51,6 +51,13 @@ def publish(current: Settings) -> dict[str, int]:
     return rows
 
 
+def made_by_no_model(current: Settings) -> list[str]:
+    """The tables of `marts` that are not in `marts_next`: of models that are gone or have another name now. They stay as they are, for whoever reads them."""
+    bq = bigquery.client(current)
+    listed = {item.table_id for item in bq.list_tables(PUBLISHED, retry=RETRY) if TEMPORARY not in item.table_id}
+    return sorted(listed - {mart.table_id for mart in _marts(bq)})
+
+
 def require_of_run(current: Settings, run_id: str) -> None:
     """Raise NothingToPublish where another run has built NEXT since this one did: what that left there, this one's tests have not judged.
 
@@ -129,10 +136,13 @@ def main() -> int:
         if run_id:
             require_of_run(current, run_id)
         rows = publish(current)
+        left = made_by_no_model(current)
     except (GoogleAPIError, GoogleAuthError, NothingToPublish) as error:
         print(f"error: the marts were not published: {' '.join(str(error).split())}", file=sys.stderr)
         return FINAL if isinstance(error, NothingToPublish) else 1
     said = ", ".join(f"{name} {n:,}" for name, n in rows.items())
+    if left:
+        said += f"; stale, as no model makes them any more: {', '.join(left)} (`drop table {PUBLISHED}.{left[0]}` when nobody reads it)"
     print(json.dumps({"rows": sum(rows.values()), "reason": said}))
     return 0
 

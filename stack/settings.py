@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATASETS = ("raw", "staging", "intermediate", "marts", "quarantine", "ops")
 # Where the DAG builds its marts and judges them, before readers see them in `marts` (stack/publish.py).
 MARTS_NEXT = "marts_next"
+# What a variable that is on or off may say, in any case.
+FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def _env(name: str, default: str) -> str:
@@ -145,7 +147,7 @@ def load() -> Settings:
     airflow_port = _port("AIRFLOW_PORT", 8080)
     bigquery_port = _port("BIGQUERY_PORT", 9050)
     grpc_port = _port("BIGQUERY_GRPC_PORT", 9060)
-    real_bigquery = _env("BIGQUERY_EMULATOR", "true").lower() in ("0", "false", "no")
+    real_bigquery = not _flag("BIGQUERY_EMULATOR", True)
     return Settings(
         local_dir=local_dir,
         bind_host=host,
@@ -198,6 +200,13 @@ def for_command() -> Settings:
         return load()
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def _flag(name: str, default: bool) -> bool:
+    value = _env(name, str(default)).lower()
+    if value not in FLAGS:
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    return FLAGS[value]
 
 
 def _number(name: str, default: int) -> int:

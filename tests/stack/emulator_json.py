@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from stack.emulator_app import PARSE_JSON, import_extensions
+from stack.bigquery_emulator.app import PARSE_JSON, import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
@@ -15,7 +15,8 @@ from local_bigquery.jobs import merge, query  # noqa: E402
 from local_bigquery.models import JobConfigurationQuery, Table  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 
-from stack import emulator_merge, emulator_temporary  # noqa: E402
+from stack.bigquery_emulator import merge as our_merge  # noqa: E402
+from stack.bigquery_emulator import temporary as our_temporary  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "p", "raw"
 TARGET = "create or replace table raw.a as select i as id, concat('v', cast(i as string)) as v, json '{\"k\": 1}' as j from unnest([1, 2, 3, 4, 5, null]) as i"
@@ -97,23 +98,23 @@ def outcome(text):
 
 for statement in SOURCES:
     execute(statement)
-emulator_temporary.replace()
+our_temporary.replace()
 for name in ("b", "doubled", "doubled_new"):
     reference = {"projectId": "p", "datasetId": "raw", "tableId": f"own_{name}"}
     body = {"tableReference": reference, "schema": {"fields": FIELDS}, "expirationTime": "9999999999999"}
     tables.create("p", "raw", Table.model_validate(body), None)
     execute(f"insert into raw.own_{name} select * from raw.{name}")
 own, apart, copied, asked, moved = merge.run, [], [], [], []
-repeats = emulator_merge._repeats
-emulator_merge._taken_apart = lambda *arguments: apart.append(1) or own(*arguments)
+repeats = our_merge._repeats
+our_merge._taken_apart = lambda *arguments: apart.append(1) or own(*arguments)
 # Asked of every source with a key that is copied.
-emulator_merge._repeats = lambda *arguments: copied.append(1) or repeats(*arguments)
-translate, translated = emulator_merge.translate, emulator_merge._translated
-emulator_merge.translate = lambda *arguments: asked.append(1) or translate(*arguments)
+our_merge._repeats = lambda *arguments: copied.append(1) or repeats(*arguments)
+translate, translated = our_merge.translate, our_merge._translated
+our_merge.translate = lambda *arguments: asked.append(1) or translate(*arguments)
 
 
 def of_columns_only(tree, context):
-    """As emulator_merge's; what it has translated by itself is translated by the emulator, too."""
+    """As merge.py's; what it has translated by itself is translated by the emulator, too."""
     expected = translate(tree.copy(), context)
     asked.clear()
     found = translated(tree, context)
@@ -121,12 +122,12 @@ def of_columns_only(tree, context):
     return found
 
 
-emulator_merge._translated = of_columns_only
+our_merge._translated = of_columns_only
 answers = {}
 for name, text in MERGES.items():
     merge.run = own
     expected = outcome(text.replace(MODE, ""))
-    merge.run = emulator_merge.run
+    merge.run = our_merge.run
     apart.clear()
     copied.clear()
     moved.clear()

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
@@ -16,7 +16,7 @@ from local_bigquery.settings import settings  # noqa: E402
 from local_bigquery.sql.rules import partitions  # noqa: E402
 from sqlglot import exp  # noqa: E402
 
-from stack import emulator_catalog  # noqa: E402
+from stack.bigquery_emulator import catalog as our_catalog  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "a-project", "raw"
 STATEMENTS = (
@@ -83,11 +83,11 @@ answers = []
 for statement in STATEMENTS:
     database.execute(statement.format('"a-project"'))
     for question in QUESTIONS:
-        answers.append([statement, question, library(*question), emulator_catalog.objects(*question)])
+        answers.append([statement, question, library(*question), our_catalog.objects(*question)])
     for name in NAMES:
-        answers.append([statement, name, fields(tables.columns, *name), fields(emulator_catalog.columns, *name)])
+        answers.append([statement, name, fields(tables.columns, *name), fields(our_catalog.columns, *name)])
         answers.append(
-            [statement, name, hidden(partitions._hidden, *name), hidden(emulator_catalog.has_ingestion_time, *name)]
+            [statement, name, hidden(partitions._hidden, *name), hidden(our_catalog.has_ingestion_time, *name)]
         )
-        answers.append([statement, name, datasets.exists(*name[:2]), emulator_catalog.has_dataset(*name[:2])])
+        answers.append([statement, name, datasets.exists(*name[:2]), our_catalog.has_dataset(*name[:2])])
 print(json.dumps(answers))

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
@@ -16,14 +16,14 @@ from local_bigquery.jobs import runner, store  # noqa: E402
 from local_bigquery.models import Dataset, JobConfiguration, RowAccessPolicy, Table  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 
-from stack import emulator_records  # noqa: E402
+from stack.bigquery_emulator import records as our_records  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "p", "raw"
 stored, stored_secured, stored_job, stored_jobs = metadata.list_, row_access.secured, store.load, store.list_
 save_job = store.save
 written_before = metadata.save(Dataset(friendlyName="before"), "p", "before")
-emulator_records.replace()
-emulator_records.JOBS_IN_MEMORY = 5
+our_records.replace()
+our_records.JOBS_IN_MEMORY = 5
 KEYS = {
     Dataset: [("p", d) for d in ("a", "b", "before")],
     Table: [("p", d, t) for d in ("a", "b") for t in ("x", "y", "it's")],

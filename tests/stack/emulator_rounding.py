@@ -7,7 +7,7 @@ import sys
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
@@ -15,7 +15,7 @@ from local_bigquery.engine import database  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 from local_bigquery.sql import translate  # noqa: E402
 
-from stack import emulator_rounding  # noqa: E402
+from stack.bigquery_emulator import rounding as our_rounding  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "p", "raw"
 EDGES = [
@@ -90,8 +90,8 @@ database.execute("INSERT INTO p.raw.t SELECT *, 1.5, 3 FROM (SELECT unnest(?), u
 # As the dbt macro `to_usd`: what comes through a `*` has no type to the emulator, but for a cast.
 SQL = "with u as (select * from raw.t) select n, round(cast(u.a as numeric) * 100 * cast(u.r as numeric), 0) as x from u order by n"
 own = translated(SQL)
-translate.NODE_RULES.append(emulator_rounding.round_product)
-for macro in emulator_rounding.MACROS:
+translate.NODE_RULES.append(our_rounding.round_product)
+for macro in our_rounding.MACROS:
     database.execute(macro)
 ours = translated(SQL)
 # Which the translation takes for NUMERIC, and the engine divides as floating-point numbers.

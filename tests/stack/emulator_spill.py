@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from stack.emulator_app import bound_memory, import_extensions
+from stack.bigquery_emulator.app import bound_memory, import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)

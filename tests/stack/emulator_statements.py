@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
@@ -16,7 +16,7 @@ from local_bigquery.jobs import query  # noqa: E402
 from local_bigquery.models import JobConfigurationQuery  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 
-from stack import emulator_catalog  # noqa: E402
+from stack.bigquery_emulator import catalog as our_catalog  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "a-project", "raw"
 JOBS = {
@@ -64,7 +64,7 @@ def ran(execute, job, texts, session=None):
 
 def of_both(what, texts, with_session=False):
     found = []
-    for name, execute in (("library", query.execute), ("ours", emulator_catalog.execute)):
+    for name, execute in (("library", query.execute), ("ours", our_catalog.execute)):
         session = sessions.create("a-project") if with_session else None
         found.append(ran(execute, f"{what} {name}", texts, session))
     return [what, *found]

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
@@ -22,7 +22,8 @@ from local_bigquery.jobs import query, runner  # noqa: E402
 from local_bigquery.models import Dataset, JobConfigurationLoad, JobConfigurationQuery, Table  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 
-from stack import emulator_records, emulator_temporary  # noqa: E402
+from stack.bigquery_emulator import records as our_records  # noqa: E402
+from stack.bigquery_emulator import temporary as our_temporary  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "p", "raw"
 FIELDS = [{"name": "id", "type": "INTEGER", "mode": "REQUIRED"}, {"name": "v", "type": "STRING"}]
@@ -144,19 +145,19 @@ def outcome(step, dataset):
 
 def at_once(name, dataset):
     """What three makers at once of one table are told, and what becomes of it."""
-    make_one, told = emulator_temporary._create, []
+    make_one, told = our_temporary._create, []
 
     def make_slowly(*arguments):
         time.sleep(0.2)
         return make_one(*arguments)
 
-    emulator_temporary._create = make_slowly
+    our_temporary._create = make_slowly
     makers = [threading.Thread(target=lambda: told.append(outcome(lambda d: make(name, d), dataset))) for _ in range(3)]
     for maker in makers:
         maker.start()
     for maker in makers:
         maker.join()
-    emulator_temporary._create = make_one
+    our_temporary._create = make_one
     return [told.count(None), outcome(lambda d: [load(name, d, 0, 4), rows(name, d)], dataset)]
 
 
@@ -166,12 +167,12 @@ def own_tables():
     )
 
 
-emulator_records.replace()
+our_records.replace()
 if len(sys.argv) > 2:
     # As after a kill between a table's record and the table.
     database.execute('CREATE TABLE emulator._temporary."p:later.half deleted" (id BIGINT)')
     assert own_tables() == ["p:later.half deleted", "p:later.left", "p:later.moved once", "p:later.moving"]
-    emulator_temporary.replace()
+    our_temporary.replace()
     print(
         json.dumps(
             {
@@ -188,7 +189,7 @@ if len(sys.argv) > 2:
     sys.exit()
 database.execute("CREATE SCHEMA p.one; CREATE SCHEMA p.two; CREATE SCHEMA p.later")
 expected = {name: outcome(step, "one") for name, step in STEPS.items()}
-emulator_temporary.replace()
+our_temporary.replace()
 found, own = {}, {}
 for name, step in STEPS.items():
     found[name] = outcome(step, "two")
@@ -199,9 +200,9 @@ assert metadata.load(Table, "p", "later", "left")
 print(json.dumps({"expected": expected, "found": found, "own": own, "at once": at_once("raced", "later")}), flush=True)
 tables.delete("p", "later", "raced")
 # Killed when the lake has a table already and the other place has it still.
-emulator_temporary.forget = lambda *_: None
+our_temporary.forget = lambda *_: None
 for name in ("moved once", "moving"):
     make(name, "later")
     load(name, "later", 0, 3)
-    emulator_temporary._move(("p", "later", name))
+    our_temporary._move(("p", "later", name))
 os._exit(0)

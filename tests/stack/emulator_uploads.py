@@ -6,13 +6,13 @@ import random
 import sys
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 import_extensions(Path(sys.argv[1]))
 from local_bigquery.api import uploads  # noqa: E402
 from local_bigquery.errors import BigQueryError  # noqa: E402
 
-from stack import emulator_uploads  # noqa: E402
+from stack.bigquery_emulator import uploads as our_uploads  # noqa: E402
 
 JOB = json.dumps({"configuration": {"load": {"sourceFormat": "PARQUET"}}}).encode()
 DICE = random.Random(7)
@@ -58,11 +58,11 @@ def outcome(function, content_type, payload):
 
 own = uploads._parts
 left = []
-emulator_uploads._parts = lambda *arguments: left.append(1) or own(*arguments)
+our_uploads._parts = lambda *arguments: left.append(1) or own(*arguments)
 answers = []
 for content_type in TYPES:
     for payload in BODIES:
         left.clear()
-        found = outcome(emulator_uploads.parts, content_type, payload)
+        found = outcome(our_uploads.parts, content_type, payload)
         answers.append({"expected": outcome(own, content_type, payload), "found": found, "left": bool(left)})
 print(json.dumps(answers))

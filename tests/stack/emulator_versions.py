@@ -9,18 +9,18 @@ import threading
 import time
 from pathlib import Path
 
-from stack.emulator_app import import_extensions
+from stack.bigquery_emulator.app import import_extensions
 
 folder = Path(sys.argv[1])
 import_extensions(folder)
 from local_bigquery.engine import database  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 
-from stack import emulator_versions  # noqa: E402
-from stack.emulator_versions import Past  # noqa: E402
+from stack.bigquery_emulator import versions as our_versions  # noqa: E402
+from stack.bigquery_emulator.versions import Past  # noqa: E402
 
 settings.data_dir, settings.default_project_id, settings.default_dataset_id = folder / "data", "a-project", "raw"
-emulator_versions.replace()
+our_versions.replace()
 T, SNAPSHOTS = '"a-project".raw.t', '"__ducklake_metadata_a-project".ducklake_snapshot'
 
 

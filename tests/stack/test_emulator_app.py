@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stack.emulator_app import ForPrograms
+from stack.bigquery_emulator.app import ForPrograms
 from stack.settings import ROOT
 
 WHOLE = {

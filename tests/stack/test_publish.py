@@ -103,6 +103,21 @@ def test_what_no_model_makes_any_more_is_not_published_again(
     assert set(publish.publish(warehouse)) == set(MARTS[1:])
 
 
+def test_a_published_mart_that_is_no_longer_made_stays_and_is_named(
+    warehouse: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(warehouse, 1)
+    assert publish.main() == 0
+    assert "stale" not in capsys.readouterr().out
+    bq = bigquery.client(warehouse)
+    bq.delete_table(f"{NEXT}.{MARTS[0]}")
+    assert publish.main() == 0
+    assert (
+        f"stale, as no model makes them any more: {MARTS[0]} (`drop table marts.{MARTS[0]}`" in capsys.readouterr().out
+    )
+    assert bq.get_table(f"{PUBLISHED}.{MARTS[0]}").num_rows
+
+
 def test_a_new_mart_a_view_before_a_new_column_and_another_order_of_columns(warehouse: Settings) -> None:
     bq = bigquery.client(warehouse)
     build(warehouse, 1)

@@ -69,6 +69,20 @@ def test_a_folder_with_a_space_is_refused_with_its_name(monkeypatch: pytest.Monk
         stack_settings.load()
 
 
+@pytest.mark.parametrize(
+    ("said", "is_emulator"), [("off", False), ("No", False), ("0", False), ("on", True), ("", True)]
+)
+def test_the_emulator_is_left_by_any_word_for_it(monkeypatch: pytest.MonkeyPatch, said: str, is_emulator: bool) -> None:
+    monkeypatch.setenv("BIGQUERY_EMULATOR", said)
+    assert stack_settings.load().is_emulator is is_emulator
+
+
+def test_a_word_that_is_neither_on_nor_off_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGQUERY_EMULATOR", "fasle")
+    with pytest.raises(ValueError, match="BIGQUERY_EMULATOR must be true or false, not 'fasle'"):
+        stack_settings.load()
+
+
 def test_a_password_may_have_any_character(settings: Settings) -> None:
     odd = dataclasses.replace(settings, postgres_user="a/b", postgres_password="p/w@:?#%[] ", postgres_db="x/y")
     said = conninfo_to_dict(odd.admin_dsn)

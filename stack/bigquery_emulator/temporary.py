@@ -18,7 +18,7 @@ from local_bigquery.errors import BigQueryError
 from local_bigquery.jobs import runner
 from local_bigquery.models import Table
 
-from stack.emulator_catalog import OWN
+from stack.bigquery_emulator.catalog import OWN
 
 Reference = tuple[str, str, str]
 
@@ -132,7 +132,7 @@ def forget(*keys: str) -> None:
 
 
 def replace() -> None:
-    """Put these in the place of the emulator's own, and find those that an earlier process has left. After `emulator_records.replace`."""
+    """Put these in the place of the emulator's own, and find those that an earlier process has left. After `records.replace`."""
     tables.physical, tables.create, tables.rename = physical, create, rename
     datasets.check_empty, runner.HANDLERS["load"] = check_empty, load
     delete_records = metadata.delete

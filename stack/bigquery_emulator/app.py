@@ -5,11 +5,11 @@ the emulator reports it as `statistics.query.ddlTargetTable` only. An ASGI wrapp
 
 The emulator keeps every query's result as a table, and every version of every table, for ever: each call gets slower with each query (measured:
 from 0.07 s to 0.19 s after 1,700), and each rebuild fills the disk anew. BigQuery keeps results for a day and versions for a week; here results go after a
-minute in which nobody read them, old versions as emulator_versions.py says, and all of them when it starts.
+minute in which nobody read them, old versions as versions.py says, and all of them when it starts.
 
 What the emulator looks up by listing the whole catalog, the records that it reads anew at each step, and the MERGE that it takes apart into seven statements
-are replaced (emulator_catalog.py, emulator_records.py, emulator_merge.py), and so are its PARSE_JSON, the place of tables that expire (emulator_temporary.py),
-how it takes a request with a file apart (emulator_uploads.py), and the rounding of a product (emulator_rounding.py).
+are replaced (catalog.py, records.py, merge.py), and so are its PARSE_JSON, the place of tables that expire (temporary.py),
+how it takes a request with a file apart (uploads.py), and the rounding of a product (rounding.py).
 """
 
 from __future__ import annotations
@@ -182,31 +182,29 @@ def replace() -> None:
     from local_bigquery.sql import dialect, translate
     from local_bigquery.sql.rules import partitions
 
-    from stack import (
-        emulator_catalog,
-        emulator_merge,
-        emulator_records,
-        emulator_rounding,
-        emulator_temporary,
-        emulator_uploads,
-        emulator_versions,
-    )
+    from stack.bigquery_emulator import catalog as our_catalog
+    from stack.bigquery_emulator import merge as our_merge
+    from stack.bigquery_emulator import records as our_records
+    from stack.bigquery_emulator import rounding as our_rounding
+    from stack.bigquery_emulator import temporary as our_temporary
+    from stack.bigquery_emulator import uploads as our_uploads
+    from stack.bigquery_emulator import versions as our_versions
 
-    emulator_records.replace()
-    emulator_temporary.replace()
-    emulator_versions.replace()
-    database.objects = emulator_catalog.objects
-    datasets.exists = emulator_catalog.has_dataset
-    tables.load = emulator_catalog.load
-    tables.columns = tabledata.columns = emulator_catalog.columns
-    partitions._hidden = emulator_catalog.has_ingestion_time
-    merge.run = emulator_merge.run
-    query.execute = emulator_catalog.execute
-    translate.STATEMENT_RULES = [emulator_catalog.apply_rules]
+    our_records.replace()
+    our_temporary.replace()
+    our_versions.replace()
+    database.objects = our_catalog.objects
+    datasets.exists = our_catalog.has_dataset
+    tables.load = our_catalog.load
+    tables.columns = tabledata.columns = our_catalog.columns
+    partitions._hidden = our_catalog.has_ingestion_time
+    merge.run = our_merge.run
+    query.execute = our_catalog.execute
+    translate.STATEMENT_RULES = [our_catalog.apply_rules]
     dialect.DuckDBDialect.generate = generate
-    uploads._parts = emulator_uploads.parts
-    translate.NODE_RULES.append(emulator_rounding.round_product)
-    for macro in (PARSE_JSON, *emulator_rounding.MACROS):
+    uploads._parts = our_uploads.parts
+    translate.NODE_RULES.append(our_rounding.round_product)
+    for macro in (PARSE_JSON, *our_rounding.MACROS):
         database.execute(macro)
 
 
@@ -257,15 +255,16 @@ def bound_memory(spill: Path, memory: str = "") -> None:
 
 def keep_house(lifetime: float, last_read: LastRead) -> None:
     """Drop results as they get old, and old versions of tables, for as long as the process lives."""
-    from stack import emulator_records, emulator_versions
+    from stack.bigquery_emulator import records as our_records
+    from stack.bigquery_emulator import versions as our_versions
 
-    past = emulator_versions.Past()
+    past = our_versions.Past()
     next_forgetting = time.monotonic()
     while True:
         time.sleep(lifetime / 10)
         moment = time.time() - lifetime
         try:
-            emulator_records.drop_results(moment, last_read.since(moment))
+            our_records.drop_results(moment, last_read.since(moment))
             if time.monotonic() >= next_forgetting:
                 next_forgetting = time.monotonic() + FORGET_EVERY
                 forget_old_jobs()
@@ -312,7 +311,8 @@ def main() -> None:
     from local_bigquery.grpc import server
     from local_bigquery.settings import settings
 
-    from stack import emulator_records, emulator_versions
+    from stack.bigquery_emulator import records as our_records
+    from stack.bigquery_emulator import versions as our_versions
 
     settings.bigquery_host = arguments.host
     settings.bigquery_port = arguments.port
@@ -324,9 +324,9 @@ def main() -> None:
     bound_memory(arguments.data_dir / "spill", arguments.memory)
     write_what_is_read_quickly()
     end_unfinished_jobs()
-    emulator_records.drop_all_results()
+    our_records.drop_all_results()
     forget_old_jobs()
-    emulator_versions.forget_all()
+    our_versions.forget_all()
     served = LastRead(CtasDestination(app))
     threading.Thread(
         target=keep_house, args=(arguments.result_seconds, served), name="housekeeping", daemon=True

@@ -19,7 +19,7 @@ from local_bigquery.sql.rules import json, partitions, tables
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
 
-from stack import emulator_temporary
+from stack.bigquery_emulator import temporary as our_temporary
 
 # A statement of nothing else reads the same in the engine, but for where its tables are.
 COLUMNS_ONLY = (
@@ -132,7 +132,7 @@ def _is_unique(using: exp.Expression, keys: list[str]) -> bool:
 def _is_outside_the_lake(using: exp.Expression, context: Any) -> bool:
     """Whether the source reads no table of the lake's."""
     references = (names.reference(t, context.project_id, context.dataset_id) for t in using.find_all(exp.Table))
-    return all(map(emulator_temporary.is_own, references))
+    return all(map(our_temporary.is_own, references))
 
 
 def _repeats(cur: Any, keys: list[str]) -> bool:
