@@ -37,6 +37,7 @@ STEPS = {
 }
 # The steps of one run of the DAG; the others are for people and tests, and judge the same tables again.
 LAYERS = ("staging", "heavy", "heavy-gate", "marts")
+STEPS_WITH_MARTS = {"marts", "build", "models"}
 TARGETS = ("bigquery", "spark")
 BAD = ("error", "fail", "runtime error")
 
@@ -102,6 +103,10 @@ def run(
     if marts_dataset != "marts":
         # All steps of a run say so: dbt parses the project anew whenever its variables are others than the last time.
         arguments += ["--vars", json.dumps({"marts_dataset": marts_dataset})]
+    if marts_dataset == settings.MARTS_NEXT and step in STEPS_WITH_MARTS:
+        from stack import publish
+
+        publish.claim(current, os.environ.get(lineage.RUN_ID, ""))
     answer = _invoke(current, target, arguments)
     if step == "marts" and answer.success and not select and marts_dataset == settings.MARTS_NEXT:
         drop_what_no_model_makes(current)

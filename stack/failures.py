@@ -24,19 +24,21 @@ OWN = {
     "no space for what it spills": r"No space left on device",
     # dbt takes any NUMERIC.
     "a value that its tables cannot hold": r"has a value that Spark's tables cannot hold",
+    "its quota is used up": r"quotaExceeded|Quota exceeded",
     "the warehouse gave up": rf"exit code {ENGINE}\b|did not complete within the designated timeout",
 }
 
-# A service that did not answer, in a client's words; and what BigQuery says where another statement wrote the same table.
+# A service that did not answer, or not now, in a client's words, in any case; and what BigQuery says where another statement wrote the same table.
 PASSING = (
-    r"Connection refused|Connection reset|Connection aborted|RemoteDisconnected|Max retries exceeded|ServiceUnavailable|server closed the connection"
-    r"|due to concurrent update"
+    r"Connection refused|Connection reset|Connection aborted|RemoteDisconnected|Max retries exceeded|server closed the connection|timed out"
+    r"|Service ?Unavailable|Bad ?Gateway|backendError|internalError|encountered an internal error|Retrying (?:the job )?may solve the problem"
+    r"|rateLimitExceeded|Exceeded rate limits|too many (?:DML|table update)|due to concurrent update"
 )
 
 
 def may_pass(text: str) -> bool:
-    """Whether a service did not answer, or somebody else was at the same table, so that another try may do it."""
-    return re.search(PASSING, text) is not None
+    """Whether a service did not answer or asked to be asked later, or somebody else was at the same table, so that another try may do it."""
+    return re.search(PASSING, text, re.IGNORECASE) is not None
 
 
 def is_final(text: str) -> bool:

@@ -46,11 +46,12 @@ def record(current: Settings, entry: Entry) -> None:
     try:
         _append(bq, entry)
     except NotFound:
-        _make(bq)
+        _make(bq, current.bigquery_location)
         _append(bq, entry)
 
 
-def _make(bq: bigquery_api.Client) -> None:
+def _make(bq: bigquery_api.Client, location: str) -> None:
+    bigquery.create_dataset(bq, TABLE.partition(".")[0], location)
     try:
         bigquery.query(
             bq,
@@ -78,7 +79,7 @@ def _append(bq: bigquery_api.Client, entry: Entry) -> None:
         job_config=bigquery_api.QueryJobConfig(query_parameters=parameters),
         retry=bigquery.RETRY,
         job_retry=None,
-    ).result(retry=bigquery.RETRY)
+    ).result(retry=bigquery.RETRY, job_retry=None)
 
 
 def of_run(current: Settings, run_id: str) -> list[dict[str, object]]:

@@ -17,13 +17,15 @@ from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery as google
 
-from stack import bigquery, ledger, lineage, settings
+from stack import bigquery, lineage, settings
 from stack.bigquery import RETRY
 from stack.failures import FINAL
 from stack.settings import MARTS_NEXT as NEXT
 from stack.settings import Settings
 
 PUBLISHED = "marts"
+# Who builds in NEXT: one row.
+CLAIM = "ops.marts_next_run"
 # What dbt leaves behind when it is killed.
 TEMPORARY = "__dbt_tmp"
 
@@ -58,22 +60,29 @@ def made_by_no_model(current: Settings) -> list[str]:
     return sorted(listed - {mart.table_id for mart in _marts(bq)})
 
 
-def require_of_run(current: Settings, run_id: str) -> None:
-    """Raise NothingToPublish where another run has built NEXT since this one did: what that left there, this one's tests have not judged.
+def claim(current: Settings, run_id: str) -> None:
+    """Tell whose NEXT is from now on, before anything is built there: a run of the DAG's, or nobody's ("") who builds by hand.
 
-    As the ledger knows; where it knows of no build, nothing is in the way.
+    A statement of its own, which the build waits for: what the ledger knows is written after a task has ended, and may be lost.
     """
+    bq = bigquery.client(current)
+    bigquery.create_dataset(bq, CLAIM.partition(".")[0], current.bigquery_location)
+    bigquery.query(
+        bq,
+        f"create or replace table {CLAIM} as select @run_id as run_id, current_timestamp() as claimed_at",
+        {"run_id": run_id},
+    )
+
+
+def require_of_run(current: Settings, run_id: str) -> None:
+    """Raise NothingToPublish where somebody else has built NEXT since this run did: what that left there, this run's tests have not judged."""
     try:
-        newest = bigquery.query(
-            bigquery.client(current),
-            f"select run_id, status from {ledger.TABLE} where step = 'marts' order by recorded_at desc limit 1",
-        )
+        [claimed] = bigquery.query(bigquery.client(current), f"select run_id from {CLAIM}")
     except NotFound:
         return
-    if newest and newest[0]["run_id"] != run_id:
-        raise NothingToPublish(
-            f"{NEXT} was built last by the run {newest[0]['run_id']} ({newest[0]['status']}), not by {run_id}: clear this run's task `marts`"
-        )
+    if claimed["run_id"] != run_id:
+        by = f"the run {claimed['run_id']}" if claimed["run_id"] else "hand"
+        raise NothingToPublish(f"{NEXT} was built last by {by}, not by {run_id}: clear this run's task `marts`")
 
 
 def _told(project: str, mart: str, rows: int, begun: datetime.datetime) -> lineage.Step:
@@ -87,7 +96,7 @@ def transaction(marts: list[google.Table]) -> str:
     for mart in marts:
         columns = ", ".join(f"`{field.name}`" for field in mart.schema)
         statements += [
-            f"delete from {PUBLISHED}.`{mart.table_id}` where true",
+            f"truncate table {PUBLISHED}.`{mart.table_id}`",
             f"insert into {PUBLISHED}.`{mart.table_id}` ({columns}) select {columns} from {NEXT}.`{mart.table_id}`",
         ]
     return ";\n".join([*statements, "commit transaction"]) + ";"

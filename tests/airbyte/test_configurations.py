@@ -110,6 +110,7 @@ def test_a_dataset_that_is_there_need_not_be_made_and_a_right_that_is_missing_is
         (Forbidden("later", errors=[{"reason": "quotaExceeded"}]), False),
         (TooManyRequests("later"), False),
         (BadRequest("wrong", errors=[{"reason": "invalidQuery"}]), True),
+        (BadRequest("Could not serialize access to table raw.orders due to concurrent update"), False),
         (BadGateway("trouble"), False),
     ],
 )

@@ -65,6 +65,7 @@ def test_everything_else_stops_the_run(state: str, verdict: Verdict | None, is_a
         ("[INVALID_DRIVER_MEMORY] System memory 3 must be at least 4", "too little memory to start"),
         (f"Bash command failed. The command returned a non-zero exit code {ENGINE}.", "the warehouse gave up"),
         ("Operation did not complete within the designated timeout of 7200 seconds.", "the warehouse gave up"),
+        ("Quota exceeded: Your project exceeded quota for query bytes scanned", "its quota is used up"),
         # The data's, the configuration's, or both engines'.
         ("heavy_steps: failed: raw.payments has no column currency: refresh the source's schema and sync", None),
         ("heavy_steps: failed: raw.payments does not exist: run the sync that lands it first", None),
@@ -89,7 +90,16 @@ def test_dbt_blames_the_warehouse_only_when_every_model_that_failed_does() -> No
 
 def test_dbt_may_be_tried_again_when_the_warehouse_did_not_answer() -> None:
     assert dbt._exit_status("Name currency not found", "HTTPConnectionPool: Max retries exceeded with url: /jobs") == 1
-    assert dbt._exit_status("Could not serialize access to table a:b.c due to concurrent update") == 1
+    for said in (
+        "Could not serialize access to table a:b.c due to concurrent update",
+        "500 An internal error occurred and the request could not be completed. Retrying the job may solve the problem.",
+        "503 GET https://bigquery.googleapis.com/x: Service Unavailable",
+        "502 POST https://bigquery.googleapis.com/x: Bad Gateway",
+        "HTTPSConnectionPool(host='bigquery.googleapis.com', port=443): Read timed out. (read timeout=None)",
+        "Exceeded rate limits: too many table update operations for this table.",
+        "Resources exceeded during query execution: Too many DML statements outstanding against table a:b.c, limit is 20.",
+    ):
+        assert dbt._exit_status(said, "Name currency not found") == 1, said
 
 
 @pytest.mark.parametrize(

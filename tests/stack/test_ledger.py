@@ -29,6 +29,12 @@ def write(settings: Settings, *entries: tuple[str, str, int | None, float, str])
         ledger.record(settings, Entry(run_id, step, None, rows, seconds, status, ""))
 
 
+def test_the_first_entry_makes_the_table_and_where_nobody_has_its_dataset_too(empty_warehouse: Settings) -> None:
+    bigquery.client(empty_warehouse).delete_dataset("ops", delete_contents=True)
+    ledger.record(empty_warehouse, ledger.Entry("first", ledger.FIRST_STEP, None, None, 1.0, "success", ""))
+    assert [entry["run_id"] for entry in ledger.of_run(empty_warehouse, "first")] == ["first"]
+
+
 def test_steps_that_end_at_once_are_all_in_a_ledger_that_is_not_there_yet(warehouse: Settings) -> None:
     bq = bigquery.client(warehouse)
     for attempt in range(4):

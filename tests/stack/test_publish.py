@@ -11,7 +11,7 @@ import pytest
 from google.api_core.exceptions import GoogleAPIError
 from google.cloud import bigquery as google
 
-from stack import bigquery, dbt, ledger, lineage, publish
+from stack import bigquery, dbt, lineage, publish
 from stack import emulator as emulator_service
 from stack.failures import FINAL
 from stack.publish import NEXT, PUBLISHED
@@ -67,14 +67,16 @@ def test_a_run_shows_what_it_has_built_and_judged_itself(
     build(warehouse, 1)
     monkeypatch.setenv(lineage.RUN_ID, "first")
     assert publish.main() == 0
-    for run, (run_id, status) in enumerate({"first": "success", "second": "failed"}.items(), 1):
-        ledger.record(warehouse, ledger.Entry(run_id, "marts", None, None, 1.0, status, ""))
-        build(warehouse, run)
-    # The first one's task is cleared in the morning after.
-    assert publish.main() == FINAL
-    assert "marts_next was built last by the run second (failed), not by first" in capsys.readouterr().err
-    assert runs_seen(warehouse) == {1}
-    ledger.record(warehouse, ledger.Entry("first", "marts", None, None, 1.0, "success", ""))
+    publish.claim(warehouse, "first")
+    assert publish.main() == 0
+    for run_id, by in (("second", "the run second"), ("", "hand")):
+        publish.claim(warehouse, run_id)
+        build(warehouse, 2)
+        # The first one's task is cleared in the morning after.
+        assert publish.main() == FINAL
+        assert f"marts_next was built last by {by}, not by first" in capsys.readouterr().err
+        assert runs_seen(warehouse) == {1}
+    publish.claim(warehouse, "first")
     build(warehouse, 3)
     assert publish.main() == 0
     assert runs_seen(warehouse) == {3}

@@ -36,6 +36,7 @@ from airbyte.connectors.protocol import (
     one_line,
 )
 from stack.bigquery import RETRY, connect, create_dataset
+from stack.failures import may_pass
 from stack.settings import load
 
 # Streams that are committed at once: a commit is mostly waiting for BigQuery.
@@ -296,6 +297,7 @@ def _is_of_the_request(error: GoogleAPIError) -> bool:
 
 
 def _is_of_the_moment(error: ClientError) -> bool:
-    """Whether a quota is used up for now, for which BigQuery has two statuses."""
+    """Whether a quota is used up for now, for which BigQuery has two statuses, or another statement was at the same table."""
     reasons = (str(detail.get("reason", "")) for detail in error.errors)
-    return isinstance(error, TooManyRequests) or any(reason.endswith("Exceeded") for reason in reasons)
+    is_used_up = isinstance(error, TooManyRequests) or any(reason.endswith("Exceeded") for reason in reasons)
+    return is_used_up or may_pass(str(error))
