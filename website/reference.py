@@ -148,8 +148,7 @@ def programs() -> list[tuple[str, str]]:
     for folder in PROGRAMS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             text = path.read_text()
-            is_program = '__name__ == "__main__"' in text
-            if not is_program:
+            if not re.search(r'^if __name__ == "__main__":', text, re.M):
                 continue
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
             docstring = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
