@@ -104,6 +104,8 @@ def _panels(columns: int, height: float = 3.6) -> Any:
 
 def _against_scale(results: dict[str, Json], measure: str, unit: str, title: str, engines: list[str]) -> Any:
     """A panel a job: medians against scale on logarithmic axes, with least and most."""
+    from matplotlib.ticker import LogLocator
+
     figure, axes = _panels(len(JOBS), 4.2)
     by_scale = sorted(results.values(), key=lambda result: result["scale"])
     for panel, (job, name) in zip(axes, JOBS.items(), strict=True):
@@ -124,6 +126,8 @@ def _against_scale(results: dict[str, Json], measure: str, unit: str, title: str
         panel.set(xscale="log", yscale="log", title=name, xlabel="scale (1 = 0.4 million source rows)")
         panel.set_xticks([result["scale"] for result in by_scale], [f"{result['scale']:g}" for result in by_scale])
         panel.minorticks_off()
+        # A decade alone may have one power of ten in it, or none.
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[0].set_ylabel(unit)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -187,7 +191,7 @@ def memory_against_scale(results: dict[str, Json]) -> Any:
         results,
         "peak_megabytes",
         "peak memory, MB (median, least, most)",
-        "Memory against scale: all processes of an engine (Spark's heap is limited to 2 GB, the others to nothing)",
+        "Memory against scale: all processes of an engine (Spark's heap is limited to 2 GB, the others have no limit)",
         ["spark", "naive", "duckdb", "polars", "pysail"],
     )
 

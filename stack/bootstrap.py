@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,17 +83,22 @@ def browser() -> str:
     )
 
 
+def _python3() -> tuple[str, bool, str]:
+    """Whether the Python that runs this can make the first environment."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    is_recent = sys.version_info >= (3, 11)
+    if not is_recent:
+        return "python3", False, f"{version}: 3.11 or later is needed"
+    # Debian and Ubuntu have it in a package of its own, and their slim images and servers are without.
+    if find_spec("ensurepip") is None and not _is_current("tools"):
+        return "python3", False, f"{version}: without its module ensurepip; `apt-get install python3-venv`"
+    return "python3", True, version
+
+
 def check(wanted: Sequence[str] = WANTED) -> list[tuple[str, bool, str]]:
     """Every prerequisite of what is wanted as (name, is there, what was found or how to get it)."""
     results = []
-    python = ".".join(map(str, sys.version_info[:3]))
-    results.append(
-        (
-            "python3",
-            sys.version_info >= (3, 11),
-            python if sys.version_info >= (3, 11) else f"{python}: 3.11 or later is needed",
-        )
-    )
+    results.append(_python3())
     for tool in ("git", "make"):
         path = shutil.which(tool)
         results.append((tool, path is not None, path or "not found: install it with your system's package manager"))

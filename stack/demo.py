@@ -106,9 +106,8 @@ def _scale(text: str) -> float:
 def disk_needed(scale: float) -> int:
     """Bytes of free disk to ask for, for a first run of that scale by either engine.
 
-    At scale 100, source, warehouse, lake and all that is temporary took 32 GB by dbt. By Spark it was run on a landed warehouse: 23 GB, and at most 14 on
-    top of that, so 37 in all (benchmarks/results/pipeline_scale_100_*.json). A fifth more is reserve. The fixed part is mostly reserve: at scale 0.05 it
-    all took 0.3 GB.
+    At scale 100, source, warehouse, lake and all that is temporary took 31 GB by dbt and 35 by Spark (benchmarks/results/pipeline_scale_100_*.json). A third
+    more is reserve. The fixed part is mostly reserve: at scale 0.05 it all took 0.3 GB.
     """
     return DISK_BYTES_FIXED + int(DISK_BYTES_PER_SCALE * scale)
 

@@ -36,7 +36,7 @@ class Settings:
     # The host that a person's browser finds the services at, where the programs know them by other names: containers. Empty: the same.
     public_host: str
 
-    # The marketplace's Postgres. `source_dsn` is the pipeline's way in, and only reads.
+    # The marketplace's Postgres; what the pipeline reads instead is SOURCE_DSN, if it is set.
     postgres_host: str
     postgres_port: int
     postgres_db: str
@@ -49,7 +49,7 @@ class Settings:
     # The ECB's exchange rates (eurofxref-hist.zip), an address or a file; empty means the pinned package's, which end on a fixed day.
     ecb_rates: str
 
-    # BigQuery. An empty `bigquery_endpoint` means the real service with application default credentials.
+    # BigQuery: the emulator, or with BIGQUERY_EMULATOR=false the real service with application default credentials (then both endpoints are empty).
     bigquery_project: str
     bigquery_location: str
     bigquery_endpoint: str

@@ -117,7 +117,8 @@ def settings_page() -> str:
         "`stack/settings.py` is the only place that reads them.",
     ]
     for said, variables in example_settings():
-        rows = []
+        rows: list[tuple[str, str, str, str]] = []
+        before = ""
         for name, example in variables:
             field = known.get(name)
             is_secret = field is not None and not field.repr
@@ -126,7 +127,10 @@ def settings_page() -> str:
             if is_secret:
                 default = "a secret; the local one is in `.env.example`" if held else "none; a secret"
             kind = {"int": "number", "Path": "path"}.get(str(field.type) if field else "", "text")
-            rows.append((f"`{name}`", default, kind, comments.get(field.name, "") if field else ""))
+            # What is said of a group is said once.
+            what = comments.get(field.name, "") if field else ""
+            rows.append((f"`{name}`", default, kind, "" if what == before else what))
+            before = what
         # The file's own first line is about the file.
         parts.append("## Where everything is" if said.startswith("Every setting") else f"**{said.rstrip('.')}.**")
         parts.append(table(("variable", "default", "type", "what it is"), rows))
@@ -148,8 +152,7 @@ def programs() -> list[tuple[str, str]]:
     for folder in PROGRAMS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             text = path.read_text()
-            is_program = '__name__ == "__main__"' in text
-            if not is_program:
+            if not re.search(r'^if __name__ == "__main__":', text, re.M):
                 continue
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
             docstring = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())

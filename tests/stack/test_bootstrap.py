@@ -39,6 +39,15 @@ def test_a_checkout_in_a_path_with_a_space_is_told_to_move(monkeypatch: pytest.M
     assert ("folder", False, f"{spaced}: move it to a path without a space") in bootstrap.check()
 
 
+def test_a_python_that_cannot_make_an_environment_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {name: ok for name, ok, _ in bootstrap.check()}["python3"]
+    monkeypatch.setattr(bootstrap, "find_spec", lambda _: None)
+    monkeypatch.setattr(bootstrap, "_is_current", lambda _: False)
+    ok, said = next((ok, said) for name, ok, said in bootstrap.check() if name == "python3")
+    assert not ok
+    assert "python3-venv" in said
+
+
 def test_two_installs_at_once_make_each_environment_once(tmp_path: Path) -> None:
     """As two terminals: each by a process of its own, since a lock of one's own keeps nobody out."""
     code = (

@@ -66,19 +66,19 @@ def test_a_run_shows_what_it_has_built_and_judged_itself(
 ) -> None:
     build(warehouse, 1)
     monkeypatch.setenv(lineage.RUN_ID, "first")
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     publish.claim(warehouse, "first")
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     for run_id, by in (("second", "the run second"), ("", "hand")):
         publish.claim(warehouse, run_id)
         build(warehouse, 2)
         # The first one's task is cleared in the morning after.
-        assert publish.main() == FINAL
+        assert publish.main([]) == FINAL
         assert f"marts_next was built last by {by}, not by first" in capsys.readouterr().err
         assert runs_seen(warehouse) == {1}
     publish.claim(warehouse, "first")
     build(warehouse, 3)
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     assert runs_seen(warehouse) == {3}
 
 
@@ -109,11 +109,11 @@ def test_a_published_mart_that_is_no_longer_made_stays_and_is_named(
     warehouse: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build(warehouse, 1)
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     assert "stale" not in capsys.readouterr().out
     bq = bigquery.client(warehouse)
     bq.delete_table(f"{NEXT}.{MARTS[0]}")
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     assert (
         f"stale, as no model makes them any more: {MARTS[0]} (`drop table marts.{MARTS[0]}`" in capsys.readouterr().out
     )
@@ -134,7 +134,7 @@ def test_a_new_mart_a_view_before_a_new_column_and_another_order_of_columns(ware
 
 
 def test_empty_marts_and_none_at_all(warehouse: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert publish.main() == FINAL
+    assert publish.main([]) == FINAL
     assert "the marts were not published: marts_next has no table" in capsys.readouterr().err
     build(warehouse, 1, rows=0)
     assert publish.publish(warehouse) == dict.fromkeys(MARTS, 0)
