@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ def _files(table: DeltaTable) -> int:
 
 def main() -> int:
     """Tidy LAKE_URI. Returns the exit status; the last line is the outcome as JSON."""
+    argparse.ArgumentParser(prog="spark-submit spark_jobs/maintenance.py", description=__doc__).parse_args()
     try:
         settings = stack_settings.load()
         spark = open_session(settings, "maintenance")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def _beside(dataset: str) -> str:
 
 def main() -> int:
     """Make the audit's tables. Returns the exit status."""
+    argparse.ArgumentParser(prog="spark-submit spark_jobs/parity_audit.py", description=__doc__).parse_args()
     progress = Progress()
     # What is compared and dropped is nobody's lineage; dbt's side tells nothing either.
     os.environ["OPENLINEAGE_DISABLED"] = "true"

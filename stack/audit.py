@@ -5,6 +5,7 @@ The exit status is 0 only when the service answered for every file and knows of 
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -35,8 +36,9 @@ def audit(requirements: Path) -> int:
     return 1 if done.returncode else 0
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Audit every file of requirements/. Returns the exit status."""
+    argparse.ArgumentParser(prog="python -m stack.audit", description=__doc__).parse_args(arguments)
     statuses = []
     for path in sorted((ROOT / "requirements").glob("*.txt")):
         statuses.append(audit(path))

@@ -8,6 +8,7 @@ BigQuery allows no DDL in a transaction: a mart that is new is there, empty, jus
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
@@ -122,8 +123,9 @@ def _columns(table: google.Table) -> dict[str, tuple[str, str]]:
     return {field.name: (field.field_type, field.mode) for field in table.schema}
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Publish, in a run of the DAG what that run has built. Returns the exit status; the last line printed is the outcome as JSON."""
+    argparse.ArgumentParser(prog="python -m stack.publish", description=__doc__).parse_args(arguments)
     current, run_id = settings.for_command(), os.environ.get(lineage.RUN_ID)
     try:
         if run_id:

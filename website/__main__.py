@@ -6,6 +6,7 @@ is not there is an error.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -53,6 +54,7 @@ def build(folder: Path) -> Path:
 
 def main() -> int:
     """Build, and say where it is. Returns the exit status."""
+    argparse.ArgumentParser(prog="python -m website", description=__doc__).parse_args()
     try:
         site = build(settings.load().local_dir / "docs")
     except (BuildError, OSError) as error:

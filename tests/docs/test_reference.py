@@ -48,9 +48,13 @@ def test_the_commands_page_has_every_target_and_names_programs_that_exist() -> N
     assert {name for name, _ in reference.make_targets()} == set(phony[1].split())
     assert "`make demo`" in page
     assert "`ENGINE=auto|dbt|spark`" in page.replace("\\|", "|")
-    known = dict(reference.programs())
+    known = dict(reference.programs(*reference.PROGRAMS))
     assert {"stack", "source.day", "airbyte.connections.apply", "stack.bigquery", "website"} <= known.keys()
+    assert "website.reference" not in known
     assert all(known.values())
+    # main's Python, which the page names, has neither Airflow nor the emulator.
+    assert reference.ELSEWHERE.keys() <= known.keys()
+    assert not [module for module in reference.ELSEWHERE if f"`{module}`" in page]
 
 
 @pytest.mark.parametrize("dataset", reference.DATASETS)

@@ -201,6 +201,6 @@ def test_an_audit_that_reached_nobody_is_no_audit(
 ) -> None:
     answer = subprocess.CompletedProcess([], status, stdout, stderr)
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: answer)
-    assert audit.main() == verdict
+    assert audit.main([]) == verdict
     printed = capsys.readouterr()
     assert said in printed.out + printed.err

@@ -66,17 +66,17 @@ def test_a_run_shows_what_it_has_built_and_judged_itself(
 ) -> None:
     build(warehouse, 1)
     monkeypatch.setenv(lineage.RUN_ID, "first")
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     for run, (run_id, status) in enumerate({"first": "success", "second": "failed"}.items(), 1):
         ledger.record(warehouse, ledger.Entry(run_id, "marts", None, None, 1.0, status, ""))
         build(warehouse, run)
     # The first one's task is cleared in the morning after.
-    assert publish.main() == FINAL
+    assert publish.main([]) == FINAL
     assert "marts_next was built last by the run second (failed), not by first" in capsys.readouterr().err
     assert runs_seen(warehouse) == {1}
     ledger.record(warehouse, ledger.Entry("first", "marts", None, None, 1.0, "success", ""))
     build(warehouse, 3)
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     assert runs_seen(warehouse) == {3}
 
 
@@ -117,7 +117,7 @@ def test_a_new_mart_a_view_before_a_new_column_and_another_order_of_columns(ware
 
 
 def test_empty_marts_and_none_at_all(warehouse: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert publish.main() == FINAL
+    assert publish.main([]) == FINAL
     assert "the marts were not published: marts_next has no table" in capsys.readouterr().err
     build(warehouse, 1, rows=0)
     assert publish.publish(warehouse) == dict.fromkeys(MARTS, 0)
