@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,12 +214,22 @@ def _invoke(current: Settings, target: str, arguments: list[str], kept: str = ""
     project, folder = str(ROOT / "dbt"), _folder(current, kept or target)
     places = ["--target", target, "--project-dir", project, "--profiles-dir", project]
     places += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    answer = dbtRunner().invoke([*arguments, *places])
+    with _stdout_on_stderr():
+        return dbtRunner().invoke([*arguments, *places])
+
+
+@contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """What this process, or one that it starts, prints to stdout goes to stderr meanwhile."""
     sys.stdout.flush()
-    os.dup2(stdout, 1)
-    return answer
+    stdout = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def write_docs(current: Settings) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import socketserver
@@ -180,6 +181,28 @@ def test_a_selection_takes_the_place_of_the_layer_and_models_stay_without_tests(
         *("--exclude-resource-type", "test"),
         *("--exclude-resource-type", "unit_test"),
     ]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("dbt broke")])
+def test_stdout_is_as_it_was_after_dbt_however_it_ended(
+    error: Exception | None, settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def invoke(*_: object) -> str:
+        os.write(1, b"of dbt\n")
+        if error:
+            raise error
+        return "answered"
+
+    monkeypatch.setattr("dbt.cli.main.dbtRunner.invoke", invoke)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    with contextlib.suppress(RuntimeError):
+        dbt._invoke(settings, "bigquery", [])
+    opened = len(os.listdir("/dev/fd"))
+    with contextlib.suppress(RuntimeError):
+        dbt._invoke(settings, "bigquery", [])
+    assert len(os.listdir("/dev/fd")) == opened
+    os.write(1, b"of ours\n")
+    assert capfd.readouterr() == ("of ours\n", "of dbt\nof dbt\n")
 
 
 @pytest.mark.parametrize(
