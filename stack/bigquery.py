@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # The client would retry an emulator's 500 for 600 seconds by default; a wrong statement must fail now.
 RETRY = Retry(initial=0.2, maximum=2.0, timeout=20.0)
+# How long a job that lands rows may take.
+JOB_SECONDS = 1800.0
 
 
 def connect(project: str, endpoint: str = "", location: str = "US", credentials: Any | None = None) -> bigquery.Client:
