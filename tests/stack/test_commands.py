@@ -197,10 +197,10 @@ def test_stdout_is_as_it_was_after_dbt_however_it_ended(
     monkeypatch.setattr(os, "environ", os.environ.copy())
     with contextlib.suppress(RuntimeError):
         dbt._invoke(settings, "bigquery", [])
-    opened = len(os.listdir("/dev/fd"))
+    opened = len(list(Path("/dev/fd").iterdir()))
     with contextlib.suppress(RuntimeError):
         dbt._invoke(settings, "bigquery", [])
-    assert len(os.listdir("/dev/fd")) == opened
+    assert len(list(Path("/dev/fd").iterdir())) == opened
     os.write(1, b"of ours\n")
     assert capfd.readouterr() == ("of ours\n", "of dbt\nof dbt\n")
 
