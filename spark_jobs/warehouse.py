@@ -93,9 +93,9 @@ class Staged:
 class Warehouse:
     """The deployment's BigQuery."""
 
-    def __init__(self, settings: Settings) -> None:
-        """No connection is made yet."""
-        self.settings = settings
+    def __init__(self, settings: Settings, results: str = "intermediate") -> None:
+        """`results` is the dataset of the tables that are published. No connection is made yet."""
+        self.settings, self.results = settings, results
         self._client = stack_bigquery.client(settings)
 
     def check(self) -> None:
@@ -176,13 +176,13 @@ class Warehouse:
 
     def holds(self, table: ResultTable) -> bool:
         """Whether the published table exists. Raises JobError when it is not ours to write."""
-        found = self._table("intermediate", table.name)
+        found = self._table(self.results, table.name)
         if found is None:
             return False
         if found.table_type != "TABLE":
-            raise JobError(f"intermediate.{table.name} is a {found.table_type}, not a table: drop it and run again")
+            raise JobError(f"{self.results}.{table.name} is a {found.table_type}, not a table: drop it and run again")
         if {field.name for field in found.schema} != set(table.columns):
-            raise JobError(f"intermediate.{table.name} has other columns than the contract: drop it and run again")
+            raise JobError(f"{self.results}.{table.name} has other columns than the contract: drop it and run again")
         return True
 
     def content(self, table: ResultTable) -> Content:
@@ -191,14 +191,14 @@ class Warehouse:
         Asked and not told by the table's metadata: the emulator's number of rows goes on counting rows that a MERGE replaced, and
         its time of modification is that of the last CREATE.
         """
-        return self._content(table, self._name("intermediate", table.name))
+        return self._content(table, self._name(self.results, table.name))
 
     def create(self, table: ResultTable, staged: Staged) -> int:
         """Make the published table of the staged rows, in one statement. Returns their checksum."""
         with self._loaded(table, staged) as temporary:
             stack_bigquery.query(
                 self._client,
-                f"create table {self._name('intermediate', table.name)} cluster by {', '.join(map(_quoted, table.key))} "
+                f"create table {self._name(self.results, table.name)} cluster by {', '.join(map(_quoted, table.key))} "
                 f"as select {', '.join(map(_quoted, table.columns))} from {temporary}",
             )
             return self._content(table, temporary).checksum
@@ -216,7 +216,7 @@ class Warehouse:
             The checksum of the staged rows when they are the whole table.
         """
         with self._loaded(table, staged) as temporary:
-            sql = merge_sql(self._name("intermediate", table.name), temporary, table, is_whole)
+            sql = merge_sql(self._name(self.results, table.name), temporary, table, is_whole)
             stack_bigquery.query(self._client, sql, {"read_until": read_until})
             return self._content(table, temporary).checksum if is_whole else None
 
@@ -240,7 +240,7 @@ class Warehouse:
         name = f"{table.name}__spark_{uuid.uuid4().hex[:12]}"
         types_ = {**table.columns, IS_DELETED: "BOOL"}
         temporary = bigquery.Table(
-            f"{self.settings.bigquery_project}.intermediate.{name}",
+            f"{self.settings.bigquery_project}.{self.results}.{name}",
             [bigquery.SchemaField(column, field_type(type_)) for column, type_ in types_.items()],
         )
         # A killed run cannot drop it.
@@ -265,8 +265,10 @@ class Warehouse:
                     job.result(retry=RETRY, timeout=JOB_SECONDS)
             loaded = int(self._client.get_table(temporary, retry=RETRY).num_rows or 0)
             if loaded != staged.rows:
-                raise TryAgain(f"intermediate.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again")
-            yield self._name("intermediate", name)
+                raise TryAgain(
+                    f"{self.results}.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again"
+                )
+            yield self._name(self.results, name)
         finally:
             # It expires; what ended the block must not be hidden by this.
             with suppress(GoogleAPIError, requests.RequestException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,24 @@ def test_a_load_is_waited_for_within_a_bound_and_its_error_is_not_hidden_by_the_
     with pytest.raises(TimeoutError, match="did not complete"):
         warehouse.create(INT_SELLER_TIER_SCD2, staged)
     assert bounds == [JOB_SECONDS]
+
+
+def test_results_in_a_dataset_of_their_own_touch_no_other(
+    empty_warehouse: Settings, staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bq = bigquery.client(empty_warehouse)
+    bigquery.create_dataset(bq, "beside", empty_warehouse.bigquery_location)
+    warehouse = Warehouse(empty_warehouse, "beside")
+    # Not even for a moment, as the rows to be published are.
+    made = []
+    create = warehouse._client.create_table
+    monkeypatch.setattr(warehouse._client, "create_table", lambda t, **w: made.append(t.dataset_id) or create(t, **w))
+    assert not warehouse.holds(INT_SELLER_TIER_SCD2)
+    warehouse.create(INT_SELLER_TIER_SCD2, staged)
+    warehouse.merge(INT_SELLER_TIER_SCD2, staged, datetime.datetime.now(datetime.UTC), is_whole=True)
+    assert warehouse.holds(INT_SELLER_TIER_SCD2)
+    assert warehouse.content(INT_SELLER_TIER_SCD2).rows > 0
+    assert set(made) == {"beside"}
+    assert [table.table_id for table in bq.list_tables("beside")] == [INT_SELLER_TIER_SCD2.name]
+    assert not Warehouse(empty_warehouse).holds(INT_SELLER_TIER_SCD2)
+    bq.delete_dataset("beside", delete_contents=True)
