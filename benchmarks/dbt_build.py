@@ -92,7 +92,7 @@ def main() -> int:
     parser.add_argument("scale", help="the scale of what has landed; it only names the result")
     parser.add_argument("--day", action="store_true", help="play a business day and measure the build after it")
     chosen = parser.parse_args()
-    result = measure(settings.load(), chosen.day)
+    result = measure(settings.for_command(), chosen.day)
     result = {"scale": chosen.scale, "machine": machine()} | result
     print(f"full build over its statements   {result['full_over_statements']:5.2f}   (at most {MOST_OVER_STATEMENTS})")
     for step, share in result["incremental_of_full"].items():

@@ -474,7 +474,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bulk", type=Path, help="the input's folder (default: .local/bulk/scale-<scale>)")
     parser.add_argument("--output", type=Path, help="the result (default: by scale and limit in benchmarks/results)")
     chosen = parser.parse_args(arguments)
-    current = settings.load()
+    current = settings.for_command()
     if set(chosen.engines) & set(IN_BENCH_ENVIRONMENT) and not (VENV / "bench" / "bin" / "python").exists():
         print("error: polars and pysail need the environment that `make bench` installs", file=sys.stderr)
         return 1

@@ -35,7 +35,7 @@ def by_spark(folder: Path) -> None:
     from stack import settings
 
     os.environ["LOCAL_DIR"] = str(folder / "local")
-    spark = open_session(settings.load(), "tables for Sail")
+    spark = open_session(settings.for_command(), "tables for Sail")
     rows = spark.range(ROWS).withColumn("name", F.concat(F.lit("name "), F.col("id")))
     rows.coalesce(1).write.format("delta").options(**PROPERTIES).save(str(folder / "marked"))
     vectors = {"delta.enableDeletionVectors": "true"}

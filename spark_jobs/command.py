@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -12,6 +14,7 @@ from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.auth.exceptions import GoogleAuthError
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 
 from spark_jobs.errors import JobError, TryAgain
 from spark_jobs.incremental import Run
@@ -21,6 +24,7 @@ from spark_jobs.session import open_session
 from spark_jobs.warehouse import Warehouse
 from stack import settings as stack_settings
 from stack.failures import FINAL
+from stack.settings import Settings
 
 
 def main(
@@ -37,29 +41,42 @@ def main(
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="write rows and seconds per table as JSON")
     arguments = parser.parse_args(argv)
 
-    progress, endpoint = Progress(), ""
+    settings, progress = stack_settings.for_command(), Progress()
     try:
-        settings = stack_settings.load()
-        endpoint = settings.bigquery_endpoint
         warehouse = Warehouse(settings)
         warehouse.check()
-        spark = open_session(settings, name)
-        progress.say(f"{name}: Spark {spark.version} session on {spark.sparkContext.master}")
-        try:
+        with session_for(settings, name) as spark:
+            progress.say(f"{name}: Spark {spark.version} session on {spark.sparkContext.master}")
             with Lake(spark, arguments.lake_uri or settings.lake_uri) as lake:
                 Run(lake, warehouse, progress, arguments.full_refresh).carry_out(steps)
-        finally:
-            spark.stop()
     except Exception as error:
-        if not isinstance(error, JobError | ValueError | RetryError | requests.ConnectionError | GoogleAuthError):
-            traceback.print_exc()
-        progress.say(f"{name}: failed: {reason(error, endpoint)}")
-        return FINAL if isinstance(error, JobError) and not isinstance(error, TryAgain) else 1
+        return fail(f"{name}: failed", error, settings)
     finally:
         if arguments.metrics:
             progress.write(arguments.metrics, name)
     progress.say(f"{name}: done")
     return 0
+
+
+@contextmanager
+def session_for(settings: Settings, name: str) -> Iterator[SparkSession]:
+    """A session of the program's own, which ends with the block."""
+    spark = open_session(settings, name)
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def fail(said: str, error: Exception, settings: Settings) -> int:
+    """Print `said` and the reason as the last line on stderr; before it the traceback, where nobody foresaw the error.
+
+    Returns the exit status: FINAL where another try would fail the same way, else 1.
+    """
+    if not isinstance(error, JobError | RetryError | requests.ConnectionError | GoogleAuthError):
+        traceback.print_exception(error)
+    print(f"{said}: {reason(error, settings.bigquery_endpoint)}", file=sys.stderr, flush=True)
+    return FINAL if isinstance(error, JobError) and not isinstance(error, TryAgain) else 1
 
 
 def reason(error: Exception, endpoint: str) -> str:

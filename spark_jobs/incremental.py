@@ -168,7 +168,7 @@ class Job:
 
     def _publish(self, result: ResultTable, watermark_of: RawTable) -> None:
         warehouse, name = self._run.warehouse, result.lake_name
-        published = self._in_warehouse(f"intermediate.{result.name}")
+        published = self._in_warehouse(f"{self._run.warehouse.results}.{result.name}")
         with self._step(result.name, PUBLISHED, [self._in_lake(name)], published) as step:
             read_until = self._known(watermark_of.lake_name).landed_until or datetime.now(UTC)
             if not warehouse.holds(result):

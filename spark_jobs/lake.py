@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from delta.tables import DeltaTable
 from pyarrow import fs
@@ -20,6 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.classic.column import Column as ClassicColumn
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 
+from spark_jobs.errors import JobError
 from spark_jobs.tables import CHECKSUM_MODULUS, EXTRACTED_AT, SPARK_LETTER, ResultTable, checksum, schema
 from spark_jobs.warehouse import IS_DELETED, Staged
 
@@ -83,7 +85,12 @@ class Lake:
         self.spark = spark
         self._uri = uri.rstrip("/")
         # pyarrow knows S3 by its own scheme only.
-        self._filesystem, self._root = fs.FileSystem.from_uri(self._uri.replace("s3a://", "s3://", 1))
+        try:
+            self._filesystem, self._root = fs.FileSystem.from_uri(self._uri.replace("s3a://", "s3://", 1))
+        except pa.ArrowInvalid as error:
+            raise JobError(
+                f"the lake cannot be at {uri!r} ({error}): LAKE_URI is an address such as file:///lake"
+            ) from error
         self._staging = f"_staging/{uuid.uuid4().hex}"
 
     def __enter__(self) -> Lake:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:  # spark-submit runs this file by its path: imports start at the repository, not in this folder
@@ -12,10 +13,9 @@ if not __package__:  # spark-submit runs this file by its path: imports start at
 
 from delta.tables import DeltaTable
 
-from spark_jobs.command import reason
+from spark_jobs.command import fail, session_for
 from spark_jobs.databases import folder
 from spark_jobs.lake import Lake
-from spark_jobs.session import open_session
 from stack import settings as stack_settings
 from stack.settings import DATASETS
 
@@ -47,20 +47,15 @@ def _files(table: DeltaTable) -> int:
     return int(table.detail().select("numFiles").collect()[0][0])
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Tidy LAKE_URI. Returns the exit status; the last line is the outcome as JSON."""
-    argparse.ArgumentParser(prog="spark-submit spark_jobs/maintenance.py", description=__doc__).parse_args()
+    argparse.ArgumentParser(prog="spark-submit spark_jobs/maintenance.py", description=__doc__).parse_args(argv)
+    settings = stack_settings.for_command()
     try:
-        settings = stack_settings.load()
-        spark = open_session(settings, "maintenance")
-        try:
-            with Lake(spark, settings.lake_uri) as lake:
-                found = tidy(lake)
-        finally:
-            spark.stop()
+        with session_for(settings, "maintenance") as spark, Lake(spark, settings.lake_uri) as lake:
+            found = tidy(lake)
     except Exception as error:
-        print(f"maintenance: failed: {reason(error, '')}", file=sys.stderr)
-        return 1
+        return fail("maintenance: failed", error, settings)
     before, after = (sum(files[side] for files in found.values()) for side in (0, 1))
     print(json.dumps({"rows": None, "reason": f"{len(found)} Delta tables: {before:,} files before, {after:,} after"}))
     return 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google.api_core.exceptions import NotFound
+import requests
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 from pyarrow import fs
@@ -29,7 +30,7 @@ from spark_jobs.tables import (
     field_type,
 )
 from stack import bigquery as stack_bigquery
-from stack.bigquery import RETRY
+from stack.bigquery import JOB_SECONDS, RETRY
 from stack.settings import Settings
 
 # Parquet files and row groups of what is read: a file is one Spark task's work, a row group is what memory holds.
@@ -92,9 +93,9 @@ class Staged:
 class Warehouse:
     """The deployment's BigQuery."""
 
-    def __init__(self, settings: Settings) -> None:
-        """No connection is made yet."""
-        self.settings = settings
+    def __init__(self, settings: Settings, results: str = "intermediate") -> None:
+        """`results` is the dataset of the tables that are published. No connection is made yet."""
+        self.settings, self.results = settings, results
         self._client = stack_bigquery.client(settings)
 
     def check(self) -> None:
@@ -141,32 +142,32 @@ class Warehouse:
         """
         if state.fresh == 0:
             return 0
-        client = stack_bigquery.storage_client(self.settings.bigquery_storage_endpoint)
         limits = [f"{EXTRACTED_AT} <= {_timestamp(state.landed_until)}"] if state.landed_until else []
         limits += [f"{EXTRACTED_AT} > {_timestamp(after)}"] if after else []
         columns = {name: type_ for name, type_ in table.columns.items() if name != DELETED_AT or state.has_deleted_at}
         project = f"projects/{self.settings.bigquery_project}"
-        session = client.create_read_session(
-            parent=project,
-            read_session=types.ReadSession(
-                table=f"{project}/datasets/raw/tables/{table.name}",
-                data_format=types.DataFormat.ARROW,
-                read_options=types.ReadSession.TableReadOptions(
-                    selected_fields=list(columns), row_restriction=" and ".join(limits)
-                ),
+        asked = types.ReadSession(
+            table=f"{project}/datasets/raw/tables/{table.name}",
+            data_format=types.DataFormat.ARROW,
+            read_options=types.ReadSession.TableReadOptions(
+                selected_fields=list(columns), row_restriction=" and ".join(limits)
             ),
-            max_stream_count=MAX_STREAMS,
-            timeout=READ_SECONDS,
         )
         schema = pa.schema([(name, ARROW_TYPES[type_]) for name, type_ in table.columns.items()])
 
-        def save(number: int, stream: str) -> int:
-            pages = client.read_rows(stream, timeout=READ_SECONDS).rows(session).pages
-            batches = (_fitted(table.name, page.to_arrow(), schema) for page in pages)
-            return _write_parquet(batches, schema, filesystem, f"{folder}/stream-{number:03}")
+        client = stack_bigquery.storage_client(self.settings.bigquery_storage_endpoint)
+        with closing(client.transport):
+            session = client.create_read_session(
+                parent=project, read_session=asked, max_stream_count=MAX_STREAMS, timeout=READ_SECONDS
+            )
 
-        with ThreadPoolExecutor(MAX_STREAMS) as pool:
-            rows = sum(pool.map(save, range(len(session.streams)), [stream.name for stream in session.streams]))
+            def save(number: int, stream: str) -> int:
+                pages = client.read_rows(stream, timeout=READ_SECONDS).rows(session).pages
+                batches = (_fitted(table.name, page.to_arrow(), schema) for page in pages)
+                return _write_parquet(batches, schema, filesystem, f"{folder}/stream-{number:03}")
+
+            with ThreadPoolExecutor(MAX_STREAMS) as pool:
+                rows = sum(pool.map(save, range(len(session.streams)), [stream.name for stream in session.streams]))
         if rows != state.fresh:
             raise TryAgain(
                 f"raw.{table.name}: {rows:,} rows read, {state.fresh:,} expected: did a sync land meanwhile? Run again"
@@ -175,13 +176,13 @@ class Warehouse:
 
     def holds(self, table: ResultTable) -> bool:
         """Whether the published table exists. Raises JobError when it is not ours to write."""
-        found = self._table("intermediate", table.name)
+        found = self._table(self.results, table.name)
         if found is None:
             return False
         if found.table_type != "TABLE":
-            raise JobError(f"intermediate.{table.name} is a {found.table_type}, not a table: drop it and run again")
+            raise JobError(f"{self.results}.{table.name} is a {found.table_type}, not a table: drop it and run again")
         if {field.name for field in found.schema} != set(table.columns):
-            raise JobError(f"intermediate.{table.name} has other columns than the contract: drop it and run again")
+            raise JobError(f"{self.results}.{table.name} has other columns than the contract: drop it and run again")
         return True
 
     def content(self, table: ResultTable) -> Content:
@@ -190,14 +191,14 @@ class Warehouse:
         Asked and not told by the table's metadata: the emulator's number of rows goes on counting rows that a MERGE replaced, and
         its time of modification is that of the last CREATE.
         """
-        return self._content(table, self._name("intermediate", table.name))
+        return self._content(table, self._name(self.results, table.name))
 
     def create(self, table: ResultTable, staged: Staged) -> int:
         """Make the published table of the staged rows, in one statement. Returns their checksum."""
         with self._loaded(table, staged) as temporary:
             stack_bigquery.query(
                 self._client,
-                f"create table {self._name('intermediate', table.name)} cluster by {', '.join(map(_quoted, table.key))} "
+                f"create table {self._name(self.results, table.name)} cluster by {', '.join(map(_quoted, table.key))} "
                 f"as select {', '.join(map(_quoted, table.columns))} from {temporary}",
             )
             return self._content(table, temporary).checksum
@@ -215,7 +216,7 @@ class Warehouse:
             The checksum of the staged rows when they are the whole table.
         """
         with self._loaded(table, staged) as temporary:
-            sql = merge_sql(self._name("intermediate", table.name), temporary, table, is_whole)
+            sql = merge_sql(self._name(self.results, table.name), temporary, table, is_whole)
             stack_bigquery.query(self._client, sql, {"read_until": read_until})
             return self._content(table, temporary).checksum if is_whole else None
 
@@ -239,7 +240,7 @@ class Warehouse:
         name = f"{table.name}__spark_{uuid.uuid4().hex[:12]}"
         types_ = {**table.columns, IS_DELETED: "BOOL"}
         temporary = bigquery.Table(
-            f"{self.settings.bigquery_project}.intermediate.{name}",
+            f"{self.settings.bigquery_project}.{self.results}.{name}",
             [bigquery.SchemaField(column, field_type(type_)) for column, type_ in types_.items()],
         )
         # A killed run cannot drop it.
@@ -253,17 +254,25 @@ class Warehouse:
             )
             if staged.files and staged.uri.startswith("gs://") and not self.settings.is_emulator:
                 uris = [f"{staged.uri}/{file}" for file in staged.files]
-                self._client.load_table_from_uri(uris, temporary, job_config=config, retry=RETRY).result()
+                job = self._client.load_table_from_uri(uris, temporary, job_config=config, retry=RETRY)
+                job.result(retry=RETRY, timeout=JOB_SECONDS)
             else:
                 for file in staged.files:
                     with staged.filesystem.open_input_file(f"{staged.folder}/{file}") as content:
-                        self._client.load_table_from_file(content, temporary, job_config=config).result()
+                        job = self._client.load_table_from_file(
+                            content, temporary, job_config=config, timeout=JOB_SECONDS
+                        )
+                    job.result(retry=RETRY, timeout=JOB_SECONDS)
             loaded = int(self._client.get_table(temporary, retry=RETRY).num_rows or 0)
             if loaded != staged.rows:
-                raise TryAgain(f"intermediate.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again")
-            yield self._name("intermediate", name)
+                raise TryAgain(
+                    f"{self.results}.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again"
+                )
+            yield self._name(self.results, name)
         finally:
-            self._client.delete_table(temporary, not_found_ok=True, retry=RETRY)
+            # It expires; what ended the block must not be hidden by this.
+            with suppress(GoogleAPIError, requests.RequestException):
+                self._client.delete_table(temporary, not_found_ok=True, retry=RETRY)
 
 
 def merge_sql(target: str, staged: str, table: ResultTable, is_whole: bool) -> str:

@@ -322,13 +322,24 @@ def _follow_to_its_end(settings: Settings, api: Api, dag_id: str, run_id: str) -
     return bool(api.run(dag_id, run_id)["state"] == "success")
 
 
+def parameters(text: str) -> dict[str, Any]:
+    """A run's parameters as the command line has them."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} is no JSON object, such as \'{{"engine": "dbt"}}\'')
+    return found
+
+
 def main() -> int:
     """The command line. Returns the exit status: 1 when the run did not succeed."""
     parser = argparse.ArgumentParser(prog="python -m stack.airflow", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
     trigger = steps.add_parser("trigger", help="run a DAG and wait for its end")
     trigger.add_argument("dag", help="its id, such as " + DAG_ID)
-    trigger.add_argument("--conf", type=json.loads, default={}, help="the run's parameters as JSON")
+    trigger.add_argument("--conf", type=parameters, default={}, help="the run's parameters as JSON")
     again = steps.add_parser("clear", help="run the newest run again from a task on, and wait for its end")
     again.add_argument("dag", help="its id, such as " + DAG_ID)
     again.add_argument("task", help="its id, such as sync.find_connection, the pipeline's first")

@@ -5,6 +5,7 @@ Who asks for a log of this machine gets it from the file.
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from airflow.cli.commands import standalone_command
@@ -20,6 +21,7 @@ class Part(standalone_command.SubCommand):  # type: ignore[misc] # Airflow has a
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m stack.airflow_standalone", description=__doc__).parse_args()
     # Before the four look for it at once.
     write_default_airflow_configuration_if_needed()
     standalone_command.SubCommand = Part

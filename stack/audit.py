@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from stack.bootstrap import VENV
@@ -37,9 +36,9 @@ def audit(requirements: Path) -> int:
     return 1 if done.returncode else 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Audit every file of requirements/. Returns the exit status."""
-    argparse.ArgumentParser(prog="python -m stack.audit", description=__doc__).parse_args(argv)
+    argparse.ArgumentParser(prog="python -m stack.audit", description=__doc__).parse_args(arguments)
     statuses = []
     for path in sorted((ROOT / "requirements").glob("*.txt")):
         statuses.append(audit(path))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # What the client itself would ask again, for seconds instead of its ten minutes: that a service is down must be told. A job that failed is begun again by
 # whoever runs the program: with any `job_retry` the client asks ten minutes whatever else it is told.
 RETRY = DEFAULT_RETRY.with_delay(initial=0.2, maximum=2.0).with_timeout(30.0)
+# How long a job that lands rows may take.
+JOB_SECONDS = 1800.0
 
 
 def connect(project: str, endpoint: str = "", location: str = "US", credentials: Any | None = None) -> bigquery.Client:

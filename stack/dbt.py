@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,12 +219,22 @@ def _invoke(current: Settings, target: str, arguments: list[str], kept: str = ""
     project, folder = str(ROOT / "dbt"), _folder(current, kept or target)
     places = ["--target", target, "--project-dir", project, "--profiles-dir", project]
     places += ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    answer = dbtRunner().invoke([*arguments, *places])
+    with _stdout_on_stderr():
+        return dbtRunner().invoke([*arguments, *places])
+
+
+@contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """What this process, or one that it starts, prints to stdout goes to stderr meanwhile."""
     sys.stdout.flush()
-    os.dup2(stdout, 1)
-    return answer
+    stdout = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def write_docs(current: Settings) -> Path:
@@ -243,7 +254,7 @@ def run_on_spark(
 ) -> int:
     """Mirror raw into the lake, then run the steps there, in the open session `spark`; its views live as long as it does. `select` as in `run`.
 
-    Returns as `run`. Raises what `spark_jobs.command.reason` explains when raw cannot be mirrored.
+    Returns as `run`. Raises what `spark_jobs.command.fail` explains when raw cannot be mirrored.
     """
     from spark_jobs import databases, mirror_raw
     from spark_jobs.incremental import Run
@@ -258,21 +269,16 @@ def run_on_spark(
 
 
 def _open_and_run_on_spark(current: Settings, full_refresh: bool) -> int:
-    """`run_on_spark` in a session of its own; a reason in one line where it cannot run."""
-    from spark_jobs.command import reason
-    from spark_jobs.session import open_session
+    """`run_on_spark` in a session of its own; where it cannot run, the reason as the last line on stderr."""
+    from spark_jobs.command import fail, session_for
     from spark_jobs.warehouse import Warehouse
 
     try:
         Warehouse(current).check()
-        spark = open_session(current, "dbt")
-        try:
+        with session_for(current, "dbt") as spark:
             return run_on_spark(current, spark, full_refresh=full_refresh)
-        finally:
-            spark.stop()
     except Exception as error:
-        print(f"error: {reason(error, current.bigquery_endpoint)}", file=sys.stderr)
-        return 1
+        return fail("error", error, current)
 
 
 def main() -> int:

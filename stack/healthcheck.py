@@ -1,7 +1,7 @@
 """`python3 -I -S stack/healthcheck.py URL [PART]`: whether a service answers with 200, and the part of it that its JSON names is well.
 
-Runs under any Python, standard library only, and in a moment: ten containers call it every ten seconds. So it speaks HTTP itself: to import urllib costs
-three times what all the rest does.
+Runs under any Python, standard library only, and in a moment: ten containers call it every ten seconds. So it speaks HTTP itself, and reads its command
+line itself: to import urllib costs three times what all the rest does.
 """
 
 from __future__ import annotations
@@ -46,8 +46,12 @@ def _answer(url: str) -> tuple[str, bytes]:
 
 
 def main() -> int:
-    """Ask once. The reason is what `docker inspect` shows."""
-    reason = problem(*sys.argv[1:3])
+    """Ask once. The reason is what `docker inspect` shows. Returns 2 for what is no address."""
+    words = sys.argv[1:]
+    if len(words) not in (1, 2) or words[0].startswith("-"):
+        print(__doc__)
+        return 0 if words in (["-h"], ["--help"]) else 2
+    reason = problem(*words)
     print(reason or "healthy")
     return bool(reason)
 

@@ -137,10 +137,14 @@ def audit(current: Settings, run_id: str, since: datetime.datetime) -> int:
     for each in differing:
         print(
             f"error: {each.table}: dbt {each.dbt_rows:,} rows, Spark {each.spark_rows:,}; only dbt has {each.only_dbt:,}, "
-            f"only Spark {each.only_spark:,}, such as {each.example}"
+            f"only Spark {each.only_spark:,}, such as {each.example}",
+            file=sys.stderr,
         )
     if differing and raw_changed_since(current, since):
-        print("error: raw changed while the engines worked, so this says nothing: run the audit again without a sync")
+        print(
+            "error: raw changed while the engines worked, so this says nothing: run the audit again without a sync",
+            file=sys.stderr,
+        )
     if differing:
         return 1
     rows = sum(each.dbt_rows for each in found)
@@ -149,12 +153,23 @@ def audit(current: Settings, run_id: str, since: datetime.datetime) -> int:
     return 0
 
 
+def moment(text: str) -> datetime.datetime:
+    """A time with its zone as the command line has it."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time with its zone, such as 2026-03-01T07:00:00+00:00")
+    return found
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m stack.parity_audit", description=__doc__)
     parser.add_argument("step", choices=("prepare", "dbt", "compare"))
     parser.add_argument("--run-id", default="by hand", help="how ops.parity_audit names this audit")
-    parser.add_argument("--since", type=datetime.datetime.fromisoformat, help="when the audit began, with time zone")
+    parser.add_argument("--since", type=moment, help="when the audit began, with time zone")
     arguments = parser.parse_args()
     current = settings.for_command()
     try:

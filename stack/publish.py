@@ -13,7 +13,6 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Sequence
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.exceptions import GoogleAuthError
@@ -140,9 +139,9 @@ def _columns(table: google.Table) -> dict[str, tuple[str, str]]:
     return {field.name: (field.field_type, field.mode) for field in table.schema}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Publish, in a run of the DAG what that run has built. Returns the exit status; the last line printed is the outcome as JSON."""
-    argparse.ArgumentParser(prog="python -m stack.publish", description=__doc__).parse_args(argv)
+    argparse.ArgumentParser(prog="python -m stack.publish", description=__doc__).parse_args(arguments)
     current, run_id = settings.for_command(), os.environ.get(lineage.RUN_ID)
     try:
         if run_id:

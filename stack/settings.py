@@ -137,12 +137,18 @@ VARIABLES = frozenset(item.name.upper() for item in fields(Settings)) - {"SOURCE
 }
 
 
+class SettingError(ValueError):
+    """A variable's value cannot be used; the message names it and says what would do."""
+
+
 def load() -> Settings:
-    """Read the environment. Raises ValueError, naming the variable, when a value cannot be used."""
+    """Read the environment. Raises SettingError when a value cannot be used."""
     host = _env("BIND_HOST", "127.0.0.1")
     local_dir = Path(_env("LOCAL_DIR", str(ROOT / ".local"))).resolve()
     if any(map(str.isspace, str(local_dir))):
-        raise ValueError(f"LOCAL_DIR must be a path without a space, which Spark cannot read a lake below: {local_dir}")
+        raise SettingError(
+            f"LOCAL_DIR must be a path without a space, which Spark cannot read a lake below: {local_dir}"
+        )
     airbyte_port = _port("AIRBYTE_PORT", 8000)
     airflow_port = _port("AIRFLOW_PORT", 8080)
     bigquery_port = _port("BIGQUERY_PORT", 9050)
@@ -198,7 +204,7 @@ def for_command() -> Settings:
     """As `load`, for a program's `main`: a value that cannot be used ends the program with one line and status 1."""
     try:
         return load()
-    except ValueError as error:
+    except SettingError as error:
         raise SystemExit(f"error: {error}") from None
 
 
@@ -212,12 +218,12 @@ def _flag(name: str, default: bool) -> bool:
 def _number(name: str, default: int) -> int:
     value = _env(name, str(default))
     if not value.isdigit():
-        raise ValueError(f"{name} must be a whole number, not {value!r}")
+        raise SettingError(f"{name} must be a whole number, not {value!r}")
     return int(value)
 
 
 def _port(name: str, default: int) -> int:
     port = _number(name, default)
     if not 0 < port < 65536:
-        raise ValueError(f"{name} must be a port from 1 to 65535, not {port}")
+        raise SettingError(f"{name} must be a port from 1 to 65535, not {port}")
     return port

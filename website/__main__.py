@@ -56,7 +56,7 @@ def main() -> int:
     """Build, and say where it is. Returns the exit status."""
     argparse.ArgumentParser(prog="python -m website", description=__doc__).parse_args()
     try:
-        site = build(settings.load().local_dir / "docs")
+        site = build(settings.for_command().local_dir / "docs")
     except (BuildError, OSError) as error:
         print(f"error: the site cannot be built: {error}", file=sys.stderr)
         return 1

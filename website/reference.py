@@ -26,8 +26,10 @@ from stack.settings import ROOT
 
 Json = dict[str, Any]
 DBT = ROOT / "dbt"
-# Folders of packages whose modules are programs.
+# Folders of packages whose modules are programs; those of spark_jobs have a table of their own.
 PROGRAMS = ("stack", "source", "airbyte", "dashboards", "benchmarks", "website")
+# Programs that main's Python does not run: {module: the environment below .venv that does}. The stack starts them, nobody by hand.
+ELSEWHERE = {"stack.airflow_standalone": "airflow", "stack.emulator_app": "emulator"}
 DATASETS = {
     "staging": "Views of raw: live rows, names and types of the warehouse, nothing judged yet.",
     "intermediate": "What the marts are made of. The five heavy tables are written by dbt or by Spark, and judged by the same tests.",
@@ -146,13 +148,13 @@ def make_targets() -> list[tuple[str, str]]:
     return [(name, text) for name, text in found]
 
 
-def programs() -> list[tuple[str, str]]:
-    """(module, first sentence of its docstring) of everything that `python -m` runs."""
+def programs(*folders: str) -> list[tuple[str, str]]:
+    """(module, first sentence of its docstring) of everything in these folders that is run as a program."""
     found = []
-    for folder in PROGRAMS:
+    for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             text = path.read_text()
-            if not re.search(r'^if __name__ == "__main__":', text, re.M):
+            if path.name != "__main__.py" and '\nif __name__ == "__main__":' not in text:
                 continue
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
             docstring = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
@@ -176,25 +178,20 @@ def commands_page() -> str:
                 table(("target", "what it does"), [(f"`make {name}`", text) for name, text in make_targets()]),
                 "## Programs",
                 "Each of them is run as `python -m NAME`, `python` being `.venv/main/bin/python`, from the checkout's folder; `--help` tells its options.",
-                table(("program", "what it does"), [(f"`{name}`", text) for name, text in programs()]),
+                table(
+                    ("program", "what it does"),
+                    [(f"`{name}`", text) for name, text in programs(*PROGRAMS) if name not in ELSEWHERE],
+                ),
                 "## Spark jobs",
                 "Run by `spark-submit spark_jobs/NAME.py`, as [at a Spark cluster](../how-to/spark-cluster.md); `--help` tells their options.",
-                table(("job", "what it does"), spark_programs()),
+                table(
+                    ("job", "what it does"),
+                    [(f"`{name.removeprefix('spark_jobs.')}`", text) for name, text in programs("spark_jobs")],
+                ),
             ]
         )
         + "\n"
     )
-
-
-def spark_programs() -> list[tuple[str, str]]:
-    """(name, first sentence) of the programs in spark_jobs/."""
-    found = []
-    for path in sorted((ROOT / "spark_jobs").glob("*.py")):
-        text = path.read_text()
-        if '__name__ == "__main__"' in text:
-            docstring = ast.get_docstring(ast.parse(text)) or ""
-            found.append((f"`{path.stem}`", " ".join(docstring.split("\n\n")[0].split())))
-    return found
 
 
 # tables

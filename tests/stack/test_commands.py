@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import socketserver
@@ -82,6 +83,8 @@ PROGRAMS = (
     "airbyte.raw_gate",
     "airbyte.server",
     "airbyte.source_check",
+    "benchmarks.dbt_build 1",
+    "benchmarks.peers",
     "dashboards",
     "source.day",
     "source.load",
@@ -94,6 +97,7 @@ PROGRAMS = (
     "stack.postgres",
     "stack.publish",
     "stack.retention",
+    "website",
 )
 WRONG_PORT = ({"AIRFLOW_PORT": "abc"}, "error: AIRFLOW_PORT must be a whole number, not 'abc'")
 # What the programs that ask BigQuery first of all say before the client's own words.
@@ -138,6 +142,29 @@ def test_a_wrong_setting_is_one_line(command: str, variables: dict[str, str], sa
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "stack.airflow trigger d --conf engine=dbt",
+            "--conf: 'engine=dbt' is no JSON object, such as '{\"engine\": \"dbt\"}'",
+        ),
+        ("stack.airflow trigger d --conf [1]", "--conf: '[1]' is no JSON object"),
+        (
+            "stack.parity_audit compare --since yesterday",
+            "--since: 'yesterday' is no time with its zone, such as 2026-",
+        ),
+        ("stack.parity_audit compare --since 2026-03-01", "--since: '2026-03-01' is no time with its zone"),
+    ],
+)
+def test_an_argument_that_cannot_be_read_is_a_sentence(command: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f"error: argument {said}" in done.stderr.splitlines()[-1]
+
+
 def test_only_a_folder_that_the_stack_made_is_deleted(settings: Settings, tmp_path: Path) -> None:
     theirs, ours = (dataclasses.replace(settings, local_dir=tmp_path / name) for name in ("theirs", "ours"))
     theirs.local_dir.mkdir()
@@ -180,6 +207,28 @@ def test_a_selection_takes_the_place_of_the_layer_and_models_stay_without_tests(
         *("--exclude-resource-type", "test"),
         *("--exclude-resource-type", "unit_test"),
     ]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("dbt broke")])
+def test_stdout_is_as_it_was_after_dbt_however_it_ended(
+    error: Exception | None, settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def invoke(*_: object) -> str:
+        os.write(1, b"of dbt\n")
+        if error:
+            raise error
+        return "answered"
+
+    monkeypatch.setattr("dbt.cli.main.dbtRunner.invoke", invoke)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    with contextlib.suppress(RuntimeError):
+        dbt._invoke(settings, "bigquery", [])
+    opened = len(list(Path("/dev/fd").iterdir()))
+    with contextlib.suppress(RuntimeError):
+        dbt._invoke(settings, "bigquery", [])
+    assert len(list(Path("/dev/fd").iterdir())) == opened
+    os.write(1, b"of ours\n")
+    assert capfd.readouterr() == ("of ours\n", "of dbt\nof dbt\n")
 
 
 @pytest.mark.parametrize(

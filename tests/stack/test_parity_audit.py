@@ -60,7 +60,7 @@ def test_the_result_is_kept_and_a_difference_is_an_error(
     for table in parity_audit.HEAVY_TABLES:
         make(warehouse, table, "select 1 as id", "select 2 as id" if table == "int_orders_usd" else "select 1 as id")
     assert parity_audit.audit(warehouse, "one", LONG_AGO) == 1
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert 'error: int_orders_usd: dbt 1 rows, Spark 1; only dbt has 1, only Spark 1, such as {"id":1}' in said
     assert "raw changed while the engines worked" in said
     bq = bigquery.client(warehouse)

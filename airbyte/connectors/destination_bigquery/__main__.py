@@ -1,4 +1,4 @@
-"""`python -m airbyte.connectors.destination_bigquery`."""
+"""`python -m airbyte.connectors.destination_bigquery`: the BigQuery destination, which speaks Airbyte's protocol. A worker of the API server starts it."""
 
 import sys
 

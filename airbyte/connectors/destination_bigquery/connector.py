@@ -23,7 +23,6 @@ from airbyte.connectors.destination_bigquery.batch import LINGER_SECONDS, Batch
 from airbyte.connectors.destination_bigquery.landing import Landing
 from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.destination_bigquery.spec import SPEC
-from airbyte.connectors.destination_bigquery.staging import JOB_SECONDS
 from airbyte.connectors.protocol import (
     ConfigError,
     ConfiguredStream,
@@ -35,7 +34,7 @@ from airbyte.connectors.protocol import (
     blocks,
     one_line,
 )
-from stack.bigquery import RETRY, connect, create_dataset
+from stack.bigquery import JOB_SECONDS, RETRY, connect, create_dataset
 from stack.failures import may_pass
 from stack.settings import load
 

@@ -23,10 +23,10 @@ from google.cloud import bigquery
 from airbyte.connectors.destination_bigquery import leftovers, parquet
 from airbyte.connectors.destination_bigquery.columns import AIRBYTE_COLUMNS, columns
 from airbyte.connectors.destination_bigquery.parquet import Converter
-from airbyte.connectors.destination_bigquery.staging import JOB_SECONDS, Staging, end
+from airbyte.connectors.destination_bigquery.staging import Staging, end
 from airbyte.connectors.destination_bigquery.statements import Statement
 from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, OVERWRITE, ConfigError, ConfiguredStream
-from stack.bigquery import RETRY
+from stack.bigquery import JOB_SECONDS, RETRY
 
 # Lines of one load job. Larger ones need more memory and disk, smaller ones more jobs.
 SPILL_BYTES = 64 << 20

@@ -19,11 +19,10 @@ from google.cloud import bigquery
 from airbyte.connectors.destination_bigquery import leftovers
 from airbyte.connectors.destination_bigquery.columns import STAGED_TYPES
 from airbyte.connectors.protocol import ConfiguredStream
-from stack.bigquery import RETRY
+from stack.bigquery import JOB_SECONDS, RETRY
 
 # A larger file is sent after its job, as the API's documentation has it.
 ONE_REQUEST_BYTES = 5 << 20
-JOB_SECONDS = 1800.0
 CLOSE_SECONDS = 10.0
 CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""`python -m airbyte.connectors.source_postgres`."""
+"""`python -m airbyte.connectors.source_postgres`: the Postgres source, which speaks Airbyte's protocol. A worker of the API server starts it."""
 
 import sys
 
