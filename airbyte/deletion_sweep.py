@@ -30,7 +30,7 @@ from airbyte.connections.source import connect
 from airbyte.connectors.protocol import ConfigError, TransientError, one_line
 from airbyte.connectors.source_postgres import locks
 from stack import settings
-from stack.bigquery import RETRY, client, query
+from stack.bigquery import RETRY, client, query, temporary_table
 from stack.failures import FINAL
 from stack.settings import Settings
 
@@ -39,6 +39,7 @@ LIVE = "(_deleted_at is null or _airbyte_extracted_at > _deleted_at)"
 SUSPICIOUS_SHARE = 0.2
 SUSPICIOUS_ROWS = 100
 LOAD_SECONDS = 600
+KEYS = [bigquery.SchemaField("key", "STRING")]
 KEYS_AT_ONCE = 100_000
 
 
@@ -106,9 +107,9 @@ def _sweep_table(
     if landed.newest is None or present == landed.keys:
         return 0
     now = datetime.datetime.now(datetime.UTC)
-    staging = f"raw._airbyte_tmp_keys_{stream.name}"
-    _load_keys(bq, staging, _keys(connection, sql.SQL("select {}::text from {}").format(sql.Identifier(key), table)))
-    try:
+    question = sql.SQL("select {}::text from {}").format(sql.Identifier(key), table)
+    with temporary_table(bq, f"raw._airbyte_tmp_keys_{stream.name}", KEYS) as staging:
+        _load_keys(bq, staging, _keys(connection, question))
         # What a sync has landed meanwhile may be younger than the snapshot: it says nothing of such a key.
         gone_where = (
             f"{LIVE} and cast({key} as string) not in (select key from {staging} union all "
@@ -129,8 +130,6 @@ def _sweep_table(
                 f"_airbyte_extracted_at = greatest(@now, _airbyte_extracted_at) where {gone_where}",
                 {"now": now, "newest": landed.newest},
             )
-    finally:
-        bq.delete_table(f"{bq.project}.{staging}", not_found_ok=True, retry=RETRY)
     return int(gone)
 
 
@@ -145,8 +144,8 @@ def _keys(connection: psycopg.Connection[Any], question: sql.Composed) -> Iterat
 def _load_keys(bq: bigquery.Client, staging: str, keys: Iterable[list[str]]) -> None:
     config = bigquery.LoadJobConfig(
         source_format=bigquery.SourceFormat.PARQUET,
-        write_disposition="WRITE_TRUNCATE",
-        schema=[bigquery.SchemaField("key", "STRING")],
+        write_disposition="WRITE_APPEND",
+        schema=KEYS,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys.parquet"
