@@ -66,13 +66,17 @@ def sweep(current: Settings, force: bool = False) -> dict[str, int]:
     ensure_deleted_at(bq)
     with connect(current) as connection:
         # One that is written anew after the snapshot would look empty in it. The first in its way ends the sweep: it marks all or nothing of what it looked at.
-        for taken in locks.hold(connection, {stream.name: sql.Identifier(stream.name) for stream in streams}).values():
+        for taken in locks.hold(connection, {stream.name: _at_source(stream) for stream in streams}).values():
             raise taken
         # Before the source's snapshot, which the first question to it takes.
         landed = _live_keys(bq, streams)
         for stream in streams:
             marked[stream.name] = _sweep_table(bq, connection, stream, landed[stream.name], force)
     return marked
+
+
+def _at_source(stream: Stream) -> sql.Identifier:
+    return sql.Identifier(load().schema, stream.name)
 
 
 def ensure_deleted_at(bq: bigquery.Client) -> None:
@@ -100,7 +104,7 @@ def _live_keys(bq: bigquery.Client, streams: tuple[Stream, ...]) -> dict[str, La
 def _sweep_table(
     bq: bigquery.Client, connection: psycopg.Connection[Any], stream: Stream, landed: Landed, force: bool
 ) -> int:
-    key, table = stream.primary_key[0], sql.Identifier(stream.name)
+    key, table = stream.primary_key[0], _at_source(stream)
     row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
     present = row[0] if row else 0
     # Rows that appeared after the sync can hide as many that vanished; they land at the next sync, and the numbers differ then.

@@ -16,8 +16,9 @@ import psutil
 import psycopg
 import pytest
 from faults import syncs
+from psycopg import sql
 
-from airbyte import deletion_sweep
+from airbyte import deletion_sweep, source_check
 from airbyte.connections import apply, find
 from airbyte.connections.api import ApplyError
 from airbyte.connections.description import Stream, load
@@ -417,6 +418,23 @@ def test_two_sweeps_at_once_do_not_take_each_others_keys_which_go_by_themselves_
 
     monkeypatch.setattr(deletion_sweep, "_load_keys", meanwhile)
     assert [swept(), *marked] == [0, 3], "the second one has marked them"
+
+
+def test_the_source_is_read_where_the_sync_reads_it_wherever_the_login_looks_first(
+    connection: str, marketplace: Settings, api: httpx.Client
+) -> None:
+    sync(api, connection)
+    _loaded_rates(marketplace)
+    with psycopg.connect(marketplace.admin_dsn, autocommit=True) as source:
+        reader = sql.Identifier(marketplace.source_reader_user)
+        source.execute("delete from public.event_log where id = 7")
+        source.execute(sql.SQL("alter role {} set search_path = pg_catalog").format(reader))
+        try:
+            assert source_check.problem(marketplace, load()) is None
+            assert sweep(marketplace)["event_log"] == 1
+            assert problems(marketplace)[1] == []
+        finally:
+            source.execute(sql.SQL("alter role {} reset search_path").format(reader))
 
 
 def _loaded_rates(settings: Settings) -> None:
