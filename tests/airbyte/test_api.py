@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -348,6 +348,18 @@ def test_the_terminal_shows_a_sync_its_streams_and_what_went_before(
         assert counts["orders"]["bytesSynced"] > 100_000
         assert counts["orders"]["rowsPerSecond"] > 0
         api.delete(f"/connections/{connection}")
+
+
+def test_a_job_without_numbers_is_listed_all_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the API's document allows, and a real Airbyte answers of a job that has just begun."""
+    job = {"jobId": 7, "jobType": "sync", "status": "running", "startTime": "2026-11-01T00:00:00Z", "connectionId": "c"}
+    with httpx.Client(
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"data": [job]})), base_url="http://airbyte/"
+    ) as api:
+        monkeypatch.setattr(jobs, "_reached", lambda _: nullcontext((api, "c")))
+        screen = io.StringIO()
+        jobs.listed(settings, Console(file=screen, width=120))
+    assert screen.getvalue().splitlines()[1].split() == ["7", "sync", "running", "2026-11-01T00:00:00Z", "0", "0"]
 
 
 def test_apply_shows_what_it_would_do_and_does_it(
