@@ -396,7 +396,8 @@ def _stop() -> None:
 PROVIDER = """
 import sys, time
 from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
-hook = AirbyteHook(airbyte_conn_id="server")
+from marketplace import airbyte_sync
+hook = AirbyteHook(airbyte_conn_id=airbyte_sync.CONNECTION)
 ok, said = hook.test_connection()
 assert ok, said
 job = hook.submit_sync_connection(sys.argv[1])
@@ -405,6 +406,7 @@ while (status := hook.get_job_status(job.job_id)) in ("pending", "running", "inc
     time.sleep(0.5)
 assert status == "succeeded", status
 assert hook.get_job_details(job.job_id).rows_synced is not None
+assert any("orders: 500 rows committed" in line for line in airbyte_sync._log(job.job_id))
 assert str(hook.cancel_job(job.job_id).status) in ("succeeded", "JobStatusEnum.SUCCEEDED"), "an ended job stays as it is"
 print("contract kept")
 """
@@ -435,7 +437,8 @@ def test_airflows_provider_finds_what_it_expects(
             "HOME": str(tmp_path),
             "AIRFLOW_HOME": str(tmp_path),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-            "AIRFLOW_CONN_SERVER": json.dumps(described),
+            "AIRFLOW_CONN_AIRBYTE_MARKETPLACE": json.dumps(described),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'airflow' / 'dags'}",
         },
         check=False,
     )
