@@ -417,10 +417,10 @@ def test_airflows_provider_finds_what_it_expects(
 ) -> None:
     import json
 
-    from stack.airflow import airbyte_credentials
+    from stack.airbyte import client_credentials
 
     connection = apply.apply(airbyte_server, load())
-    given = airbyte_credentials(airbyte_server)
+    given = client_credentials(airbyte_server)
     described = {
         "conn_type": "airbyte",
         "host": airbyte_server.airbyte_url,

@@ -28,7 +28,7 @@ from airbyte.deletion_sweep import SweepError, ensure_deleted_at, sweep
 from airbyte.raw_gate import problems
 from stack import airbyte as server
 from stack import bigquery
-from stack.airflow import airbyte_credentials
+from stack.airbyte import client_credentials
 from stack.settings import Settings
 
 ENDED = ("succeeded", "failed", "cancelled")
@@ -37,7 +37,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 @pytest.fixture
 def api(airbyte_server: Settings) -> Iterator[httpx.Client]:
     """Plain HTTP with a token."""
-    credentials = airbyte_credentials(airbyte_server)
+    credentials = client_credentials(airbyte_server)
     form = {"client_id": credentials["AIRBYTE_CLIENT_ID"], "client_secret": credentials["AIRBYTE_CLIENT_SECRET"]}
     with httpx.Client(base_url=airbyte_server.airbyte_url, timeout=60) as client:
         token = client.post("/applications/token", data=form).json()
