@@ -30,7 +30,7 @@ from airbyte.connections.source import connect
 from airbyte.connectors.protocol import ConfigError, TransientError, one_line
 from airbyte.connectors.source_postgres import locks
 from stack import settings
-from stack.bigquery import RETRY, client, query
+from stack.bigquery import RETRY, client, query, temporary_table
 from stack.failures import FINAL
 from stack.settings import Settings
 
@@ -39,6 +39,7 @@ LIVE = "(_deleted_at is null or _airbyte_extracted_at > _deleted_at)"
 SUSPICIOUS_SHARE = 0.2
 SUSPICIOUS_ROWS = 100
 LOAD_SECONDS = 600
+KEYS = [bigquery.SchemaField("key", "STRING")]
 KEYS_AT_ONCE = 100_000
 
 
@@ -65,13 +66,17 @@ def sweep(current: Settings, force: bool = False) -> dict[str, int]:
     ensure_deleted_at(bq)
     with connect(current) as connection:
         # One that is written anew after the snapshot would look empty in it. The first in its way ends the sweep: it marks all or nothing of what it looked at.
-        for taken in locks.hold(connection, {stream.name: sql.Identifier(stream.name) for stream in streams}).values():
+        for taken in locks.hold(connection, {stream.name: _at_source(stream) for stream in streams}).values():
             raise taken
         # Before the source's snapshot, which the first question to it takes.
         landed = _live_keys(bq, streams)
         for stream in streams:
             marked[stream.name] = _sweep_table(bq, connection, stream, landed[stream.name], force)
     return marked
+
+
+def _at_source(stream: Stream) -> sql.Identifier:
+    return sql.Identifier(load().schema, stream.name)
 
 
 def ensure_deleted_at(bq: bigquery.Client) -> None:
@@ -99,16 +104,16 @@ def _live_keys(bq: bigquery.Client, streams: tuple[Stream, ...]) -> dict[str, La
 def _sweep_table(
     bq: bigquery.Client, connection: psycopg.Connection[Any], stream: Stream, landed: Landed, force: bool
 ) -> int:
-    key, table = stream.primary_key[0], sql.Identifier(stream.name)
+    key, table = stream.primary_key[0], _at_source(stream)
     row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
     present = row[0] if row else 0
     # Rows that appeared after the sync can hide as many that vanished; they land at the next sync, and the numbers differ then.
     if landed.newest is None or present == landed.keys:
         return 0
     now = datetime.datetime.now(datetime.UTC)
-    staging = f"raw._airbyte_tmp_keys_{stream.name}"
-    _load_keys(bq, staging, _keys(connection, sql.SQL("select {}::text from {}").format(sql.Identifier(key), table)))
-    try:
+    question = sql.SQL("select {}::text from {}").format(sql.Identifier(key), table)
+    with temporary_table(bq, f"raw._airbyte_tmp_keys_{stream.name}", KEYS) as staging:
+        _load_keys(bq, staging, _keys(connection, question))
         # What a sync has landed meanwhile may be younger than the snapshot: it says nothing of such a key.
         gone_where = (
             f"{LIVE} and cast({key} as string) not in (select key from {staging} union all "
@@ -129,8 +134,6 @@ def _sweep_table(
                 f"_airbyte_extracted_at = greatest(@now, _airbyte_extracted_at) where {gone_where}",
                 {"now": now, "newest": landed.newest},
             )
-    finally:
-        bq.delete_table(f"{bq.project}.{staging}", not_found_ok=True, retry=RETRY)
     return int(gone)
 
 
@@ -145,8 +148,8 @@ def _keys(connection: psycopg.Connection[Any], question: sql.Composed) -> Iterat
 def _load_keys(bq: bigquery.Client, staging: str, keys: Iterable[list[str]]) -> None:
     config = bigquery.LoadJobConfig(
         source_format=bigquery.SourceFormat.PARQUET,
-        write_disposition="WRITE_TRUNCATE",
-        schema=[bigquery.SchemaField("key", "STRING")],
+        write_disposition="WRITE_APPEND",
+        schema=KEYS,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys.parquet"

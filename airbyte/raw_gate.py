@@ -24,8 +24,8 @@ from stack.settings import Settings
 
 def problems(current: Settings) -> tuple[int, list[str]]:
     """The live raw rows, and what is wrong with them: one sentence a table."""
-    bq = client(current)
-    streams = load().streams
+    bq, description = client(current), load()
+    streams = description.streams
     counts = " union all ".join(
         f"select '{s.name}' as name, count(distinct {s.primary_key[0]}) as keys, count(*) as n, "
         f"countif(json_value(_airbyte_meta, '$.changes[0].field') is not null) as damaged, "
@@ -40,12 +40,13 @@ def problems(current: Settings) -> tuple[int, list[str]]:
     said = [] if rates else ["raw.ecb_fx_rates is empty: run the loader"]
     with connect(current) as connection:
         # A sync lands null in a column that the source has lost; the models would go on without it.
-        tables = catalog.tables_of(connection, "public")
-        lacking = load().lacking({name: set(table.columns) for name, table in tables.items()})
+        tables = catalog.tables_of(connection, description.schema)
+        lacking = description.lacking({name: set(table.columns) for name, table in tables.items()})
         if lacking:
             return 0, [lacking]
         for stream in streams:
-            row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(stream.name))).fetchone()
+            table = sql.Identifier(description.schema, stream.name)
+            row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
             source, raw = row[0] if row else 0, found[stream.name]
             if stream.sync_mode != "incremental_append" and raw["n"] != raw["keys"]:
                 said.append(f"raw.{stream.name} has {raw['n'] - raw['keys']:,} rows more than keys: a key landed twice")

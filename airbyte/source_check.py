@@ -32,7 +32,8 @@ def problem(current: Settings, description: Description) -> str | None:
 def _empty(connection: psycopg.Connection[tuple[bool]], description: Description) -> str | None:
     """One row anywhere is enough: a young marketplace may have users and no order yet."""
     tables = sql.SQL(" union all ").join(
-        sql.SQL("(select true from {} limit 1)").format(sql.Identifier(stream.name)) for stream in description.streams
+        sql.SQL("(select true from {} limit 1)").format(sql.Identifier(description.schema, stream.name))
+        for stream in description.streams
     )
     if connection.execute(tables).fetchone() is None:
         return "the source is empty: none of its tables has a row"

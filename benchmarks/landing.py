@@ -24,14 +24,13 @@ import psycopg
 from google.cloud import bigquery as google
 from psycopg import sql
 
-from airbyte.connections import apply
+from airbyte.connections import apply, find
 from airbyte.connections.description import load as load_description
 from airbyte.connectors.destination_bigquery.columns import columns as bigquery_columns
 from airbyte.connectors.source_postgres import catalog
 from benchmarks.deployment import RESULTS, Json, deployment, machine, save, verdicts
 from source import load as source_load
 from stack import airbyte, bigquery, emulator, postgres
-from stack.airflow import airbyte_credentials
 from stack.settings import Settings
 
 POLL_SECONDS = 0.05
@@ -92,24 +91,16 @@ def floor(current: Settings) -> Json:
 class Syncs:
     """Syncs of the described connection, timed from outside."""
 
-    def __init__(self, current: Settings) -> None:
-        """Log in; the connection is made by `anew`."""
+    def __init__(self, current: Settings, api: httpx.Client) -> None:
+        """`api` is logged in; the connection is made by `anew`."""
         self._current = current
-        given = airbyte_credentials(current)
-        form = {"client_id": given["AIRBYTE_CLIENT_ID"], "client_secret": given["AIRBYTE_CLIENT_SECRET"]}
-        self._form = form
-        self._api = httpx.Client(base_url=current.airbyte_url, timeout=60)
+        self._api = api
         self._connection = ""
-
-    def _login(self) -> None:
-        token = self._api.post("/applications/token", data=self._form).json()["access_token"]
-        self._api.headers["Authorization"] = f"Bearer {token}"
 
     def anew(self) -> None:
         """A connection that has read nothing, and a raw dataset without tables."""
-        self._login()
         if self._connection:
-            self._api.delete(f"/connections/{self._connection}")
+            self._api.delete(f"connections/{self._connection}")
         bq = bigquery.client(self._current)
         for table in bq.list_tables("raw"):
             bq.delete_table(table)
@@ -117,17 +108,12 @@ class Syncs:
 
     def run(self) -> Json:
         """One sync: seconds, rows, and each connector's CPU seconds and megabytes at most. Raises RuntimeError when it fails."""
-        self._login()
         began = time.monotonic()
-        job = self._api.post("/jobs", json={"connectionId": self._connection, "jobType": "sync"}).json()["jobId"]
-        renewed = began
-        while (found := self._api.get(f"/jobs/{job}").json())["status"] in ("pending", "running"):
+        job = self._api.post("jobs", json={"connectionId": self._connection, "jobType": "sync"}).json()["jobId"]
+        while (found := self._api.get(f"jobs/{job}").json())["status"] in ("pending", "running"):
             time.sleep(POLL_SECONDS)
-            if time.monotonic() - renewed > 600:
-                renewed = time.monotonic()
-                self._login()
         seconds = time.monotonic() - began
-        log = self._api.get(f"/jobs/{job}/log").text
+        log = self._api.get(f"jobs/{job}/log").text
         if found["status"] != "succeeded":
             raise RuntimeError(log)
         used = re.findall(r"(source|destination): ([\d.]+) CPU seconds, (\d+) MB", log)
@@ -152,16 +138,17 @@ def change(current: Settings) -> None:
 
 def measure(current: Settings, runs: int, quiet: int) -> list[Json]:
     """The runs, each of which begins with an empty warehouse."""
-    syncs = Syncs(current)
     found = []
-    for number in range(runs):
-        syncs.anew()
-        run: Json = {"load_average": os.getloadavg()[0], "floor": floor(current), "initial": syncs.run()}
-        run["nothing_new"] = [syncs.run() for _ in range(quiet)]
-        change(current)
-        run["changed"] = syncs.run()
-        print(f"run {number + 1}: {json.dumps(run)}", flush=True)
-        found.append(run)
+    with find.session(current) as api:
+        syncs = Syncs(current, api)
+        for number in range(runs):
+            syncs.anew()
+            run: Json = {"load_average": os.getloadavg()[0], "floor": floor(current), "initial": syncs.run()}
+            run["nothing_new"] = [syncs.run() for _ in range(quiet)]
+            change(current)
+            run["changed"] = syncs.run()
+            print(f"run {number + 1}: {json.dumps(run)}", flush=True)
+            found.append(run)
     return found
 
 

@@ -20,6 +20,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import RowFactory, tuple_row
 
 from source import ledger
 from source.binary_copy import HEADER, TRAILER, encode
@@ -33,6 +34,7 @@ IN_PUBLIC = (
 )
 HERE = Path(__file__).resolve().parent
 CHUNK_ROWS = 50_000
+CONNECT_SECONDS = 10
 ADMIN: LiteralString = """
 create schema if not exists source_admin;
 create table if not exists source_admin.load (description text not null, finished_at timestamptz not null default now());
@@ -66,6 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def connect(dsn: str, row_factory: RowFactory[Any] = tuple_row) -> psycopg.Connection[Any]:
+    """A connection to the database. Raises psycopg.OperationalError, soon where nobody answers."""
+    return psycopg.connect(dsn, row_factory=row_factory, connect_timeout=CONNECT_SECONDS)
+
+
 def _description(chosen: argparse.Namespace) -> str:
     """What the database will hold, in words that tell one content from another."""
     if chosen.sql:
@@ -83,7 +90,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _load(chosen: argparse.Namespace, description: str) -> None:
-    with psycopg.connect(chosen.dsn) as connection:
+    with connect(chosen.dsn) as connection:
         # Two loads at once: the second waits and finds the first one's work. The lock is the session's, as psql works outside this transaction.
         connection.execute("select pg_advisory_lock(hashtext('source.load'))")
         held = held_by(connection)
@@ -211,11 +218,11 @@ def _run_sql(dsn: str, folder: Path, record: str) -> None:
         print(path.name, flush=True)
     options += ["--command", record]
     command = [psql, *options, make_conninfo("", **address)]
-    with psycopg.connect(dsn) as connection:
+    with connect(dsn) as connection:
         before = _scalar(connection, IN_PUBLIC)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        with psycopg.connect(dsn) as connection:
+        with connect(dsn) as connection:
             if _scalar(connection, IN_PUBLIC) != before:
                 _make_public_anew(connection)
             connection.execute("drop schema if exists source_admin cascade")

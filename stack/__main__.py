@@ -95,7 +95,7 @@ def prepare(current: Settings) -> None:
 
 def credentials(current: Settings) -> None:
     """The API client's id and secret, as KEY=value lines."""
-    for name, value in airflow.airbyte_credentials(current).items():
+    for name, value in airbyte.client_credentials(current).items():
         print(f"{name}={value}")
 
 

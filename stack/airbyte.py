@@ -1,4 +1,4 @@
-"""The embedded Airbyte server: start, health and stop."""
+"""The embedded Airbyte server: start, health and stop; and what a client of whichever Airbyte logs in with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,36 @@ import http.client
 import os
 import sys
 import urllib.request
+from pathlib import Path
 
-from stack.processes import Process
+from stack.processes import Process, StackError
 from stack.settings import ROOT, Settings
+
+# In the server's folder.
+CREDENTIALS = "credentials.env"
+
+
+def client_credentials(settings: Settings) -> dict[str, str]:
+    """AIRBYTE_CLIENT_ID and _SECRET: the environment's, else those that the embedded server made at its first start.
+
+    Raises StackError when there are none.
+    """
+    if settings.airbyte_client_id and settings.airbyte_client_secret:
+        return {
+            "AIRBYTE_CLIENT_ID": settings.airbyte_client_id,
+            "AIRBYTE_CLIENT_SECRET": settings.airbyte_client_secret,
+        }
+    stored = settings.local_dir / "airbyte" / CREDENTIALS
+    if not stored.exists():
+        raise StackError(
+            "no Airbyte credentials: start the embedded server first (`make up`) or set AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
+        )
+    return stored_credentials(stored)
+
+
+def stored_credentials(path: Path) -> dict[str, str]:
+    """What the embedded server has written there: a line NAME=value each."""
+    return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
 def process(settings: Settings) -> Process:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from stack import settings as stack_settings
+from stack.airbyte import client_credentials
 from stack.processes import Process, StackError
 from stack.settings import ROOT, Settings
 
@@ -80,7 +81,7 @@ def environment(settings: Settings) -> dict[str, str]:
     passwords = home / "passwords.json"
     passwords.touch(mode=0o600)
     passwords.write_text(json.dumps({settings.airflow_user: settings.airflow_password}))
-    credentials = airbyte_credentials(settings)
+    credentials = client_credentials(settings)
     airbyte = {
         "conn_type": "airbyte",
         "host": settings.airbyte_url,
@@ -124,24 +125,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "PATH": f"{ROOT / '.venv' / 'airflow' / 'bin'}:{os.environ.get('PATH', '')}",
         "PYTHONPATH": str(ROOT),
     }
-
-
-def airbyte_credentials(settings: Settings) -> dict[str, str]:
-    """AIRBYTE_CLIENT_ID and _SECRET: the environment's, else those that the embedded server made at its first start.
-
-    Raises StackError when there are none.
-    """
-    if settings.airbyte_client_id and settings.airbyte_client_secret:
-        return {
-            "AIRBYTE_CLIENT_ID": settings.airbyte_client_id,
-            "AIRBYTE_CLIENT_SECRET": settings.airbyte_client_secret,
-        }
-    stored = settings.local_dir / "airbyte" / "credentials.env"
-    if not stored.exists():
-        raise StackError(
-            "no Airbyte credentials: start the embedded server first (`make up`) or set AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
-        )
-    return dict(line.split("=", 1) for line in stored.read_text().splitlines() if "=" in line)
 
 
 def process(settings: Settings, env: dict[str, str] | None = None) -> Process:

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import http.client
+import secrets
 import sys
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +84,6 @@ def query(bq: bigquery.Client, sql: str, parameters: dict[str, Any] | None = Non
 
 
 def _type(value: Any) -> str:
-    import datetime
-
     for kind, name in (
         (bool, "BOOL"),
         (int, "INT64"),
@@ -94,6 +95,22 @@ def _type(value: Any) -> str:
         if isinstance(value, kind):
             return name
     return "STRING"
+
+
+@contextmanager
+def temporary_table(bq: bigquery.Client, prefix: str, schema: list[bigquery.SchemaField]) -> Iterator[str]:
+    """An empty table until the end of the block, or for a day when the program is killed in it.
+
+    Yields its name: `prefix`, "dataset.name", with a random end, so that it is nobody else's.
+    """
+    name = f"{prefix}_{secrets.token_hex(6)}"
+    table = bigquery.Table(f"{bq.project}.{name}", schema)
+    table.expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    bq.create_table(table, retry=RETRY)
+    try:
+        yield name
+    finally:
+        bq.delete_table(table, not_found_ok=True, retry=RETRY)
 
 
 def create_datasets(bq: bigquery.Client, location: str) -> None:

@@ -10,7 +10,7 @@ from airbyte_api.errors import AirbyteAPIError
 from airbyte_api.errors.no_response_error import NoResponseError
 
 from airbyte.connections.description import Description
-from stack.airflow import airbyte_credentials
+from stack.airbyte import client_credentials
 from stack.settings import Settings
 
 Json = dict[str, Any]
@@ -26,7 +26,7 @@ class Airbyte:
 
     def __init__(self, settings: Settings) -> None:
         """Log in. Raises ApplyError when nobody answers or the credentials are refused."""
-        credentials = airbyte_credentials(settings)
+        credentials = client_credentials(settings)
         self._settings = settings
         self._url = settings.airbyte_url
         self._sdk = AirbyteAPI(

@@ -34,6 +34,11 @@ class Description:
     settings: Json
     streams: tuple[Stream, ...]
 
+    @property
+    def schema(self) -> str:
+        """The schema of the source that has the streams' tables: to be named, as a login may look in others first."""
+        return str(self.source["configuration"]["schemas"][0])
+
     def lacking(self, found: dict[str, set[str]]) -> str | None:
         """What the pipeline needs and the source, {table: its columns}, lacks: one sentence, None when nothing."""
         if not found:

@@ -14,7 +14,7 @@ import httpx
 
 from airbyte.connections.description import load
 from stack import settings
-from stack.airflow import airbyte_credentials
+from stack.airbyte import client_credentials
 from stack.failures import FINAL
 from stack.processes import StackError
 from stack.settings import Settings
@@ -30,7 +30,7 @@ class Login(httpx.Auth):
 
     def __init__(self, current: Settings) -> None:
         """Raises StackError without credentials."""
-        credentials = airbyte_credentials(current)
+        credentials = client_credentials(current)
         form = {
             "grant_type": "client_credentials",
             "client_id": credentials["AIRBYTE_CLIENT_ID"],

@@ -98,7 +98,7 @@ def listed(current: Settings, console: Console) -> None:
         table = _table("job", "type", "status", "started", "rows", "bytes")
         for job in page:
             cells = (job["jobId"], job["jobType"], job["status"], job["startTime"])
-            table.add_row(*map(str, cells), f"{job['rowsSynced']:,}", f"{job['bytesSynced']:,}")
+            table.add_row(*map(str, cells), *_volume(job))
         console.print(table)
         if page and page[0]["status"] == "failed":
             _print_errors(api, page[0]["jobId"], console)
@@ -117,8 +117,13 @@ def _progress(job: Json, streams: list[Json]) -> Table:
         numbers = (stream["rowsSynced"], stream["bytesSynced"], stream["rowsPerSecond"])
         cells = [f"{number:,}" for number in numbers]
         table.add_row(stream["streamName"], stream["status"], *cells, f"{stream['seconds']:.1f}")
-    table.add_row("all", "", f"{job.get('rowsSynced') or 0:,}", f"{job.get('bytesSynced') or 0:,}", "", "")
+    table.add_row("all", "", *_volume(job), "", "")
     return table
+
+
+def _volume(job: Json) -> tuple[str, str]:
+    """Rows and bytes, which the API leaves out of a job that has none yet."""
+    return f"{job.get('rowsSynced') or 0:,}", f"{job.get('bytesSynced') or 0:,}"
 
 
 def _table(*columns: str) -> Table:

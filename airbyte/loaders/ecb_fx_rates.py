@@ -27,10 +27,9 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from stack import lineage, settings
-from stack.bigquery import RETRY, client, create_datasets, query
+from stack.bigquery import RETRY, client, create_datasets, query, temporary_table
 
 TABLE = "raw.ecb_fx_rates"
-STAGING = "raw._airbyte_tmp_ecb_fx_rates"
 LOAD_SECONDS = 300
 FETCH_SECONDS = 60
 PUBLISHED_BY_ECB = lineage.Table("https://www.ecb.europa.eu", "stats/eurofxref/eurofxref-hist.zip")
@@ -119,20 +118,19 @@ def load(bq: bigquery.Client, source: str = "") -> int:
     bq.create_table(table, exists_ok=True, retry=RETRY)
     if _summary(rates) == _stored_summary(bq):
         return 0
-    bq.delete_table(f"{bq.project}.{STAGING}", not_found_ok=True, retry=RETRY)
-    _load_staging(bq, rates)
-    different = "t.rate_date is null or t.units_per_eur <> s.units_per_eur"
-    joined = f"{STAGING} as s left join {TABLE} as t on t.rate_date = s.rate_date and t.currency = s.currency"
-    changed = query(bq, f"select count(*) as n from {joined} where {different}")[0]["n"]
-    query(
-        bq,
-        f"merge into {TABLE} as t using (select s.* from {joined} where {different}) as s "
-        "on t.rate_date = s.rate_date and t.currency = s.currency "
-        "when matched then update set units_per_eur = s.units_per_eur, _airbyte_extracted_at = s._airbyte_extracted_at "
-        "when not matched then insert (rate_date, currency, units_per_eur, _airbyte_extracted_at) "
-        "values (s.rate_date, s.currency, s.units_per_eur, s._airbyte_extracted_at)",
-    )
-    bq.delete_table(f"{bq.project}.{STAGING}", not_found_ok=True, retry=RETRY)
+    with temporary_table(bq, "raw._airbyte_tmp_ecb_fx_rates", SCHEMA) as staging:
+        _load_staging(bq, staging, rates)
+        different = "t.rate_date is null or t.units_per_eur <> s.units_per_eur"
+        joined = f"{staging} as s left join {TABLE} as t on t.rate_date = s.rate_date and t.currency = s.currency"
+        changed = query(bq, f"select count(*) as n from {joined} where {different}")[0]["n"]
+        query(
+            bq,
+            f"merge into {TABLE} as t using (select s.* from {joined} where {different}) as s "
+            "on t.rate_date = s.rate_date and t.currency = s.currency "
+            "when matched then update set units_per_eur = s.units_per_eur, _airbyte_extracted_at = s._airbyte_extracted_at "
+            "when not matched then insert (rate_date, currency, units_per_eur, _airbyte_extracted_at) "
+            "values (s.rate_date, s.currency, s.units_per_eur, s._airbyte_extracted_at)",
+        )
     return int(changed)
 
 
@@ -152,7 +150,7 @@ def _stored_summary(bq: bigquery.Client) -> tuple[int, Decimal, Decimal]:
     return row["n"], row["total"], row["weighted"]
 
 
-def _load_staging(bq: bigquery.Client, rates: list[Rate]) -> None:
+def _load_staging(bq: bigquery.Client, staging: str, rates: list[Rate]) -> None:
     days, currencies, values = zip(*rates, strict=True)
     now = datetime.datetime.now(datetime.UTC)
     columns = {
@@ -165,10 +163,10 @@ def _load_staging(bq: bigquery.Client, rates: list[Rate]) -> None:
         path = Path(folder) / "rates.parquet"
         pq.write_table(pa.table(columns), path)
         config = bigquery.LoadJobConfig(
-            source_format=bigquery.SourceFormat.PARQUET, write_disposition="WRITE_TRUNCATE", schema=SCHEMA
+            source_format=bigquery.SourceFormat.PARQUET, write_disposition="WRITE_APPEND", schema=SCHEMA
         )
         with path.open("rb") as file:
-            job = bq.load_table_from_file(file, f"{bq.project}.{STAGING}", job_config=config, timeout=LOAD_SECONDS)
+            job = bq.load_table_from_file(file, f"{bq.project}.{staging}", job_config=config, timeout=LOAD_SECONDS)
         job.result(retry=RETRY, timeout=LOAD_SECONDS)
 
 

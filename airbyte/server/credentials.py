@@ -10,6 +10,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stack.airbyte import CREDENTIALS, stored_credentials
+
 TOKEN_SECONDS = 900
 
 
@@ -22,10 +24,10 @@ class Credentials:
 
     @classmethod
     def load(cls, folder: Path, client_id: str = "", client_secret: str = "") -> Credentials:
-        """The given ones, else those in `folder`/credentials.env, made there if missing and readable by the owner only."""
+        """The given ones, else those kept in `folder`, made there if missing and readable by the owner only."""
         if client_id and client_secret:
             return cls(client_id, client_secret)
-        path = folder / "credentials.env"
+        path = folder / CREDENTIALS
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".new")
@@ -34,7 +36,7 @@ class Credentials:
                 f"AIRBYTE_CLIENT_ID={uuid.uuid4()}\nAIRBYTE_CLIENT_SECRET={secrets.token_urlsafe(32)}\n"
             )
             unfinished.replace(path)
-        values = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+        values = stored_credentials(path)
         return cls(values["AIRBYTE_CLIENT_ID"], values["AIRBYTE_CLIENT_SECRET"])
 
     def accepts(self, client_id: str, client_secret: str) -> bool:

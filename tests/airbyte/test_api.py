@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -350,6 +350,18 @@ def test_the_terminal_shows_a_sync_its_streams_and_what_went_before(
         api.delete(f"/connections/{connection}")
 
 
+def test_a_job_without_numbers_is_listed_all_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the API's document allows, and a real Airbyte answers of a job that has just begun."""
+    job = {"jobId": 7, "jobType": "sync", "status": "running", "startTime": "2026-11-01T00:00:00Z", "connectionId": "c"}
+    with httpx.Client(
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"data": [job]})), base_url="http://airbyte/"
+    ) as api:
+        monkeypatch.setattr(jobs, "_reached", lambda _: nullcontext((api, "c")))
+        screen = io.StringIO()
+        jobs.listed(settings, Console(file=screen, width=120))
+    assert screen.getvalue().splitlines()[1].split() == ["7", "sync", "running", "2026-11-01T00:00:00Z", "0", "0"]
+
+
 def test_apply_shows_what_it_would_do_and_does_it(
     marketplace: Settings, airbyte_server: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,7 +396,8 @@ def _stop() -> None:
 PROVIDER = """
 import sys, time
 from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
-hook = AirbyteHook(airbyte_conn_id="server")
+from marketplace import airbyte_sync
+hook = AirbyteHook(airbyte_conn_id=airbyte_sync.CONNECTION)
 ok, said = hook.test_connection()
 assert ok, said
 job = hook.submit_sync_connection(sys.argv[1])
@@ -393,6 +406,7 @@ while (status := hook.get_job_status(job.job_id)) in ("pending", "running", "inc
     time.sleep(0.5)
 assert status == "succeeded", status
 assert hook.get_job_details(job.job_id).rows_synced is not None
+assert any("orders: 500 rows committed" in line for line in airbyte_sync._log(job.job_id))
 assert str(hook.cancel_job(job.job_id).status) in ("succeeded", "JobStatusEnum.SUCCEEDED"), "an ended job stays as it is"
 print("contract kept")
 """
@@ -403,10 +417,10 @@ def test_airflows_provider_finds_what_it_expects(
 ) -> None:
     import json
 
-    from stack.airflow import airbyte_credentials
+    from stack.airbyte import client_credentials
 
     connection = apply.apply(airbyte_server, load())
-    given = airbyte_credentials(airbyte_server)
+    given = client_credentials(airbyte_server)
     described = {
         "conn_type": "airbyte",
         "host": airbyte_server.airbyte_url,
@@ -423,7 +437,8 @@ def test_airflows_provider_finds_what_it_expects(
             "HOME": str(tmp_path),
             "AIRFLOW_HOME": str(tmp_path),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-            "AIRFLOW_CONN_SERVER": json.dumps(described),
+            "AIRFLOW_CONN_AIRBYTE_MARKETPLACE": json.dumps(described),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'airflow' / 'dags'}",
         },
         check=False,
     )

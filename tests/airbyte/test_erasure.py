@@ -26,7 +26,7 @@ def person(user: str, **columns: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def raw(empty_raw: Settings) -> Settings:
-    """Two people, each with an order, a review and an event; one of each of the first one's is deleted."""
+    """Two people, each with an order, a review, an event and one of the order; a review of each is deleted."""
     bq = bigquery.client(empty_raw)
     bq.delete_table(erasure.TABLE, not_found_ok=True)
     raw_tables.replace(
@@ -49,8 +49,18 @@ def raw(empty_raw: Settings) -> Settings:
                 for n, deleted in enumerate(({"_airbyte_extracted_at": LANDED}, GONE))
             ],
             "event_log": [
-                {"id": n, "entity_id": user, "event_data": json.dumps({"of": user}), "_airbyte_extracted_at": LANDED}
-                for n, user in enumerate((ASKS, OTHER))
+                {"id": n, "entity_type": kind, "entity_id": entity, "event_data": json.dumps({"agent": "Mozilla"})}
+                | {"_airbyte_extracted_at": LANDED}
+                for n, (kind, entity) in enumerate(
+                    (
+                        ("user", ASKS),
+                        ("user", OTHER),
+                        ("order", "order of a"),
+                        ("order", "order of b"),
+                        # Keys of different tables may be alike.
+                        ("product", "order of a"),
+                    )
+                )
             ],
         },
     )
@@ -70,7 +80,7 @@ def test_only_the_persons_columns_are_emptied_and_nobody_elses(raw: Settings) ->
     before = everything(raw)
     erasure.request(raw, ASKS.upper(), "letter 7")
     erasure.request(raw, ASKS, "the same letter again")
-    assert erasure.run(raw) == (1, 5, 0)
+    assert erasure.run(raw) == (1, 6, 0)
     after = everything(raw)
     changes = {
         key: {column for column in row if row[column] != before[key][column]}
@@ -83,12 +93,13 @@ def test_only_the_persons_columns_are_emptied_and_nobody_elses(raw: Settings) ->
         ("reviews", "a0"): {"body", "_airbyte_extracted_at"},
         ("reviews", "a1"): {"body", "_airbyte_extracted_at", "_deleted_at"},
         ("event_log", "0"): {"event_data", "_airbyte_extracted_at"},
+        ("event_log", "2"): {"event_data", "_airbyte_extracted_at"},
     }
     bq = bigquery.client(raw)
     live = bigquery.query(bq, f"select id from raw.reviews where {erasure.LIVE} order by id")
     assert [row["id"] for row in live] == ["a0", "b0"]
     (noted,) = bigquery.query(bq, f"select * from {erasure.TABLE}")
-    assert (noted["user_id"], noted["reason"], noted["erased_rows"]) == (ASKS, "letter 7", 5)
+    assert (noted["user_id"], noted["reason"], noted["erased_rows"]) == (ASKS, "letter 7", 6)
 
 
 def test_a_second_run_writes_nothing_and_what_the_source_sends_again_goes_again(raw: Settings) -> None:
@@ -100,6 +111,24 @@ def test_a_second_run_writes_nothing_and_what_the_source_sends_again_goes_again(
     bigquery.query(bigquery.client(raw), "update raw.users set last_name = 'Lovelace' where id = @user", {"user": ASKS})
     assert erasure.run(raw) == (1, 1, 1)
     assert everything(raw)["users", ASKS]["last_name"] is None
+
+
+def test_an_event_of_an_order_goes_when_the_order_is_emptied_and_deleted_or_lands_after_it(raw: Settings) -> None:
+    bq = bigquery.client(raw)
+    bigquery.query(bq, "update raw.orders set _deleted_at = @now where id = 'order of a'", {"now": LANDED})
+    event = (
+        "insert into raw.event_log (id, entity_type, entity_id, event_data, _airbyte_extracted_at)"
+        " values ({}, 'order', '{}', json '1', @now)"
+    )
+    bigquery.query(bq, event.format(5, "a later order"), {"now": LANDED})
+    erasure.request(raw, ASKS, "")
+    erasure.run(raw)
+    bigquery.query(bq, event.format(6, "order of a"), {"now": LANDED})
+    order = "insert into raw.orders (id, buyer_id, _airbyte_extracted_at) values ('a later order', @user, current_timestamp())"
+    bigquery.query(bq, order, {"user": ASKS})
+    assert erasure.run(raw) == (1, 2, 1)
+    left = bigquery.query(bq, "select id from raw.event_log where event_data is not null order by id")
+    assert [row["id"] for row in left] == [1, 3, 4]
 
 
 def test_a_request_counts_as_handled_when_a_run_that_died_had_emptied_everything(raw: Settings) -> None:
@@ -123,7 +152,7 @@ def test_of_a_row_that_landed_once_a_change_the_newest_version_stays_the_newest(
         " from raw.event_log where id = 0",
     )
     erasure.request(raw, ASKS, "")
-    assert erasure.run(raw) == (1, 6, 0)
+    assert erasure.run(raw) == (1, 7, 0)
     versions = bigquery.query(
         bq,
         "select processed, event_data, _airbyte_extracted_at > @landed as is_changed from raw.event_log where id = 0"

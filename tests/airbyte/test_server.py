@@ -6,8 +6,9 @@ import datetime
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -15,8 +16,9 @@ import psutil
 import psycopg
 import pytest
 from faults import syncs
+from psycopg import sql
 
-from airbyte import deletion_sweep
+from airbyte import deletion_sweep, source_check
 from airbyte.connections import apply, find
 from airbyte.connections.api import ApplyError
 from airbyte.connections.description import Stream, load
@@ -26,7 +28,7 @@ from airbyte.deletion_sweep import SweepError, ensure_deleted_at, sweep
 from airbyte.raw_gate import problems
 from stack import airbyte as server
 from stack import bigquery
-from stack.airflow import airbyte_credentials
+from stack.airbyte import client_credentials
 from stack.settings import Settings
 
 ENDED = ("succeeded", "failed", "cancelled")
@@ -35,7 +37,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 @pytest.fixture
 def api(airbyte_server: Settings) -> Iterator[httpx.Client]:
     """Plain HTTP with a token."""
-    credentials = airbyte_credentials(airbyte_server)
+    credentials = client_credentials(airbyte_server)
     form = {"client_id": credentials["AIRBYTE_CLIENT_ID"], "client_secret": credentials["AIRBYTE_CLIENT_SECRET"]}
     with httpx.Client(base_url=airbyte_server.airbyte_url, timeout=60) as client:
         token = client.post("/applications/token", data=form).json()
@@ -373,25 +375,66 @@ def test_a_table_that_is_written_anew_meanwhile_is_not_taken_for_an_empty_one(
                 sweep(marketplace)
 
 
-def test_keys_of_more_than_one_batch_are_compared(
-    postgres: Settings, empty_raw: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+THINGS = Stream("things", "incremental_deduped_history", ("id",), ("id",), "")
+
+
+@pytest.fixture
+def swept(postgres: Settings, empty_raw: Settings) -> Iterator[Callable[[], int]]:
+    """A sweep of nine things, of which 4, 8 and 9 are gone from the source."""
     bq = bigquery.client(empty_raw)
-    newest = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     bigquery.query(
         bq,
         "create table raw.things as select id, timestamp '2026-01-01 00:00:00+00' as _airbyte_extracted_at, "
         "cast(null as timestamp) as _deleted_at from unnest(generate_array(1, 9)) as id",
     )
-    stream = Stream("things", "incremental_deduped_history", ("id",), ("id",), "")
-    monkeypatch.setattr(deletion_sweep, "KEYS_AT_ONCE", 2)
+    landed = deletion_sweep.Landed(9, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
     with psycopg.connect(postgres.admin_dsn) as source:
-        source.execute("create temporary table things as select id from generate_series(1, 7) as id where id <> 4")
-        landed = deletion_sweep.Landed(9, newest)
-        assert deletion_sweep._sweep_table(bq, source, stream, landed, force=False) == 3
-    gone = bigquery.query(bq, "select id from raw.things where _deleted_at is not null order by id")
+        source.execute("create table public.things as select id from generate_series(1, 7) as id where id <> 4")
+        yield lambda: deletion_sweep._sweep_table(bq, source, THINGS, landed, force=False)
+        source.rollback()
+
+
+def test_keys_of_more_than_one_batch_are_compared(
+    swept: Callable[[], int], emulator: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion_sweep, "KEYS_AT_ONCE", 2)
+    assert swept() == 3
+    gone = rows(emulator, "select id from raw.things where _deleted_at is not null order by id")
     assert [row["id"] for row in gone] == [4, 8, 9]
-    assert [table.table_id for table in bq.list_tables("raw")] == ["things"]
+    assert [table.table_id for table in bigquery.client(emulator).list_tables("raw")] == ["things"]
+
+
+def test_two_sweeps_at_once_do_not_take_each_others_keys_which_go_by_themselves_when_one_is_killed(
+    swept: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_keys, marked = deletion_sweep._load_keys, []
+
+    def meanwhile(bq: Any, staging: str, keys: Any) -> None:
+        load_keys(bq, staging, keys)
+        monkeypatch.setattr(deletion_sweep, "_load_keys", load_keys)
+        marked.append(swept())
+        lives = bq.get_table(staging).expires - datetime.datetime.now(datetime.UTC)
+        assert datetime.timedelta(hours=23) < lives <= datetime.timedelta(hours=24)
+
+    monkeypatch.setattr(deletion_sweep, "_load_keys", meanwhile)
+    assert [swept(), *marked] == [0, 3], "the second one has marked them"
+
+
+def test_the_source_is_read_where_the_sync_reads_it_wherever_the_login_looks_first(
+    connection: str, marketplace: Settings, api: httpx.Client
+) -> None:
+    sync(api, connection)
+    _loaded_rates(marketplace)
+    with psycopg.connect(marketplace.admin_dsn, autocommit=True) as source:
+        reader = sql.Identifier(marketplace.source_reader_user)
+        source.execute("delete from public.event_log where id = 7")
+        source.execute(sql.SQL("alter role {} set search_path = pg_catalog").format(reader))
+        try:
+            assert source_check.problem(marketplace, load()) is None
+            assert sweep(marketplace)["event_log"] == 1
+            assert problems(marketplace)[1] == []
+        finally:
+            source.execute(sql.SQL("alter role {} reset search_path").format(reader))
 
 
 def _loaded_rates(settings: Settings) -> None:
@@ -451,6 +494,24 @@ def test_the_rates_of_the_ecb_land_once_and_a_correction_lands(emulator: Setting
         "select cast(units_per_eur as string) as r from raw.ecb_fx_rates where currency = 'USD' and rate_date = date '2024-03-01'",
     )
     assert usd[0]["r"].startswith("1.0")
+
+
+def test_two_loads_of_the_rates_at_once_land_them_once(empty_raw: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airbyte.loaders import ecb_fx_rates
+
+    bq = bigquery.client(empty_raw)
+    rate = (datetime.date(2026, 10, 1), "USD", Decimal("1.1"))
+    load_staging, landed = ecb_fx_rates._load_staging, []
+
+    def meanwhile(*arguments: Any) -> None:
+        load_staging(*arguments)
+        monkeypatch.setattr(ecb_fx_rates, "_load_staging", load_staging)
+        landed.append(ecb_fx_rates.load(bq))
+
+    monkeypatch.setattr(ecb_fx_rates, "published", lambda _: iter([rate]))
+    monkeypatch.setattr(ecb_fx_rates, "_load_staging", meanwhile)
+    assert [ecb_fx_rates.load(bq), *landed] == [0, 1]
+    assert [table.table_id for table in bq.list_tables("raw")] == ["ecb_fx_rates"]
 
 
 def test_the_ecb_parser_takes_gaps() -> None:

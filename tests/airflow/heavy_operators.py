@@ -2,7 +2,9 @@
 
 import contextlib
 import datetime
+import http.server
 import json
+import os
 import threading
 import time
 import types
@@ -115,12 +117,46 @@ told = {
     "alerts": [json.loads(line)["task"] for line in alerts.read_text().splitlines()],
     "ledger": {entry["step"]: [entry["status"], entry["engine"]] for entry in ledger.of_run(load(), "notified")},
 }
-# Numbers that no server of these tests reaches, and a log that is gone again: theirs lie in the same folder.
-log = load().local_dir / "airbyte" / "jobs" / "1000007.log"
-log.parent.mkdir(parents=True, exist_ok=True)
-log.write_text("12:00 source: reading\n12:01 error: stream a stops\n12:01 error: stream b stops\n")
-syncs = [failure(job, "Job failed: \nconnection_id='c'") for job in (1000007, 1000008)]
-log.unlink()
+
+
+class Airbyte(http.server.BaseHTTPRequestHandler):
+    """Tells of every job that it failed, and of job 7 the log, to whoever is logged in."""
+
+    def do_POST(self) -> None:
+        self.answer(200, "application/json", json.dumps({"access_token": "t", "token_type": "Bearer"}))
+
+    def do_GET(self) -> None:
+        job = {"jobId": 7, "status": "failed", "jobType": "sync", "startTime": "2026-11-01T00:00:00Z"}
+        if self.headers["Authorization"] != "Bearer t":
+            self.answer(401, "text/plain", "")
+        elif self.path == "/v1/jobs/7/log":
+            log = "12:00 source: reading\n12:01 error: stream a stops\n12:01 error: stream b stops\n"
+            self.answer(200, "text/plain", log)
+        elif self.path.endswith("/log"):
+            self.answer(404, "text/plain", "12:00 error: there is no such page")
+        else:
+            self.answer(200, "application/json", json.dumps(job | {"connectionId": "c"}))
+
+    def answer(self, status: int, kind: str, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+
+# Of another Airbyte, or of this one before `make clean-data`: it has the same number and says nothing of this job.
+old = load().local_dir / "airbyte" / "jobs" / "8.log"
+old.parent.mkdir(parents=True, exist_ok=True)
+old.write_text("12:01 error: long gone\n")
+with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Airbyte) as airbyte:
+    threading.Thread(target=airbyte.serve_forever, daemon=True).start()
+    described = {"conn_type": "airbyte", "host": f"http://127.0.0.1:{airbyte.server_port}/v1", "login": "l"}
+    with mock.patch.dict(os.environ, AIRFLOW_CONN_AIRBYTE_MARKETPLACE=json.dumps(described | {"password": "p"})):
+        syncs = [failure(job, "Job failed: \nconnection_id='c'") for job in (7, 8)]
+        airbyte.shutdown()
+        airbyte.server_close()
+        syncs.append(failure(7, "Job was cancelled:\nconnection_id='c'"))
+old.unlink()
 
 
 def ends(process_id: int, within_seconds: float = 30) -> bool:

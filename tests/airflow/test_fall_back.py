@@ -220,8 +220,9 @@ def test_sparks_failure_says_what_the_job_said(verdicts: dict) -> None:
 
 def test_a_sync_that_failed_says_why_where_that_is_known(verdicts: dict) -> None:
     assert verdicts["syncs"] == [
-        "Airbyte job 1000007: stream a stops; stream b stops",
-        "Airbyte job 1000008: Job failed",
+        "Airbyte job 7: stream a stops; stream b stops",
+        "Airbyte job 8: Job failed: see the job in Airbyte",
+        "Airbyte job 7: Job was cancelled: see the job in Airbyte",
     ]
 
 

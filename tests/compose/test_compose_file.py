@@ -159,6 +159,11 @@ def test_the_profiles_are_those_of_the_environment_file() -> None:
     assert profiles == set(compose_env.PROFILES) | BY_HAND
 
 
+def test_nobody_but_airbyte_has_its_database_with_the_secrets() -> None:
+    with_it = [name for name, service in SERVICES.items() if "airbyte-state:" in " ".join(service.get("volumes", []))]
+    assert with_it == ["airbyte"]
+
+
 def test_every_volume_is_used() -> None:
     used = {mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])}
     assert used == FILE["volumes"].keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -395,3 +396,31 @@ def test_orders_get_new_numbers_after_one_of_that_date_was_deleted(empty: Settin
                 connection.execute(f"delete from {table} where order_id in ({numbers})")
             gone = connection.execute(f"delete from orders where id in ({numbers})").rowcount
         assert gone == (3 if number >= 6 else 0)
+
+
+def test_a_server_that_never_answers_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The least that libpq takes.
+    monkeypatch.setattr(load, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        places = ("--dsn", f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/d", "--ledger", str(tmp_path / "l"))
+        assert load.main(places) == day.main(places) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" connection")[0] for line in said] == ["error: Postgres:", "error: Postgres:"]
+    assert [line.endswith(": `make up` starts it") for line in said] == [False, True]
+
+
+def test_a_server_that_answers_with_an_error_is_not_said_to_be_silent(
+    empty: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ("--ledger", str(tmp_path / "l"), "--dsn")
+    impatient = f"{empty.admin_dsn}?options=-c%20statement_timeout%3D100"
+    with psycopg.connect(empty.admin_dsn) as connection:
+        connection.execute("select pg_advisory_lock(hashtext('source.day'))")
+        assert day.main([*places, impatient]) == 1
+    assert day.main([*places, f"{empty.admin_dsn}_that_is_not_there"]) == 1
+    timeout, unknown = capsys.readouterr().err.splitlines()
+    assert timeout == "error: Postgres: canceling statement due to statement timeout"
+    assert "_that_is_not_there" in unknown
+    assert "make up" not in unknown

@@ -16,7 +16,7 @@ from airbyte.connectors.destination_bigquery.columns import STREAM, staged
 from airbyte.connectors.destination_bigquery.landing import Landing
 from airbyte.connectors.destination_bigquery.staging import Staging
 
-# A complete stream waits so long for others to share a staging table with, and while others wait for their commit, but not when there is so much.
+# A batch lingers at least so long for more streams, unless it is so large.
 LINGER_SECONDS = 0.25
 BATCH_BYTES = 32 << 20
 
@@ -47,10 +47,10 @@ class Batch:
         self._began = time.monotonic()
 
     def is_due(self, waiting: int) -> bool:
-        """Whether it should be loaded now, where so many streams that are loaded, or being loaded, wait until others are committed.
+        """Load now if large; otherwise linger for more streams while earlier commits or loads are pending.
 
-        One of them is enough to go on with meanwhile; while there are more, and while an earlier batch is being loaded, this one waits for more streams: it
-        would have to wait for those anyway.
+        `waiting` is how many streams, loaded or being loaded, wait for their commit. One is enough to go on with meanwhile; behind more of them this batch
+        would have to wait anyway.
         """
         if self._bytes >= BATCH_BYTES:
             return True

@@ -30,7 +30,7 @@ from stack.bigquery import JOB_SECONDS, RETRY
 
 # Lines of one load job. Larger ones need more memory and disk, smaller ones more jobs.
 SPILL_BYTES = 64 << 20
-# Lines of a stream that may share a staging table. Of more, writing the files anew as one costs more than it saves.
+# Lines of a stream that shares a staging table. Above this size, merging files costs more than sharing saves.
 SMALL_BYTES = 8 << 20
 # BigQuery's 1,024, without what the name of a staging table has beside the stream's.
 MAXIMUM_NAME_BYTES = 960

@@ -17,9 +17,9 @@ from psycopg.errors import LockNotAvailable
 from airbyte.connectors.protocol import TransientError, one_line
 from airbyte.connectors.source_postgres.connection import is_lost
 
-# So long altogether, tables are waited for that another transaction has to itself.
+# Total time to wait for tables locked exclusively elsewhere.
 PATIENCE_SECONDS = 30.0
-# So long at once, and meanwhile no other table is held: before a server looks for a deadlock, which the other transaction might lose.
+# One wait: shorter than deadlock_timeout, so that the other transaction is not chosen as the victim.
 WAIT_MILLISECONDS = 500
 
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from stack import airbyte as server
-from stack.airflow import airbyte_credentials
+from stack.airbyte import client_credentials
 from stack.settings import Settings
 
 ENDED = ("succeeded", "failed", "cancelled")
@@ -30,9 +30,7 @@ class Token(httpx.Auth):
         self._request = httpx.Request(
             "POST",
             f"{settings.airbyte_url}/applications/token",
-            data={
-                name.removeprefix("AIRBYTE_").lower(): value for name, value in airbyte_credentials(settings).items()
-            },
+            data={name.removeprefix("AIRBYTE_").lower(): value for name, value in client_credentials(settings).items()},
         )
         self._token = "none"
 
