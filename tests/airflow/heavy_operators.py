@@ -12,9 +12,10 @@ from typing import Any
 from unittest import mock
 
 import psutil
+from airbyte_api import models
 from airflow.providers.airbyte.operators.airbyte import AirbyteTriggerSyncOperator
 from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from marketplace.airbyte_sync import TriggerSync, WaitForSync, failure
 from marketplace.fall_back import CannotGoOn
@@ -173,11 +174,13 @@ def ends(process_id: int, within_seconds: float = 30) -> bool:
     return True
 
 
-def trigger(*started: datetime.datetime) -> list[Any]:
-    """The job that a run which began at noon goes on with, and the jobs that it has cancelled, where some were running."""
+def trigger(*started: datetime.datetime, status: str = "running") -> list[Any]:
+    """The job that a run which began at noon goes on with, and the jobs that it has cancelled, where some were of this status."""
     jobs = [types.SimpleNamespace(job_id=n, start_time=f"{at:%Y-%m-%dT%H:%M:%SZ}") for n, at in enumerate(started, 1)]
     hook = mock.Mock()
-    hook.airbyte_api.jobs.list_jobs.return_value.jobs_response = types.SimpleNamespace(data=jobs)
+    hook.airbyte_api.jobs.list_jobs.side_effect = lambda request: types.SimpleNamespace(
+        jobs_response=types.SimpleNamespace(data=jobs if request.status == status else [])
+    )
     with (
         mock.patch("marketplace.airbyte_sync.AirbyteHook", return_value=hook),
         mock.patch.object(AirbyteTriggerSyncOperator, "execute", return_value="a new one"),
@@ -190,7 +193,39 @@ def trigger(*started: datetime.datetime) -> list[Any]:
 NOON = datetime.datetime(2026, 11, 1, 12, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
 triggered = {"none": trigger(), "own": trigger(NOON + SECOND), "older": trigger(NOON - SECOND)}
+triggered |= {status: trigger(NOON + SECOND, status=status) for status in ("pending", "queued", "incomplete")}
+
+
+def waits_through(seconds: float) -> list[Any]:
+    """What a wait says after each look, at an Airbyte that answers, is away for so long, and answers again."""
+    job = types.SimpleNamespace(status=models.JobStatusEnum.RUNNING)
+    hook, said, gone = mock.Mock(), list[Any](), AirflowException("cannot be asked")
+    hook.get_job_details.side_effect = [job, gone, gone, types.SimpleNamespace(status=models.JobStatusEnum.SUCCEEDED)]
+    wait = WaitForSync(task_id="w", airbyte_job_id=7)
+    with (
+        mock.patch("airflow.providers.airbyte.sensors.airbyte.AirbyteHook", return_value=hook),
+        mock.patch("marketplace.airbyte_sync.time.monotonic", side_effect=[1.0, 2.0, 1.0 + seconds, 2.0 + seconds]),
+    ):
+        for _ in range(4):
+            try:
+                said.append(wait.poke({}))
+            except AirflowException as error:
+                said.append(str(error))
+    return said
+
+
+outages = {"short": waits_through(500), "long": waits_through(700)}
 hangs_on = not ends(int((load().local_dir / "hanging").read_text()))
 print(
-    json.dumps(outcomes | {"told": told, "texts": texts, "syncs": syncs, "triggered": triggered, "hangs on": hangs_on})
+    json.dumps(
+        outcomes
+        | {
+            "told": told,
+            "texts": texts,
+            "syncs": syncs,
+            "triggered": triggered,
+            "outages": outages,
+            "hangs on": hangs_on,
+        }
+    )
 )

@@ -171,7 +171,15 @@ def test_only_what_another_try_may_mend_is_tried_again(verdicts: dict, case: str
 
 
 def test_a_run_goes_on_with_its_own_job_and_ends_one_that_ran_before_it_began(verdicts: dict) -> None:
-    assert verdicts["triggered"] == {"none": ["a new one", []], "own": [1, []], "older": ["a new one", [1]]}
+    ours = {name: [1, []] for name in ("own", "pending", "queued", "incomplete")}
+    assert verdicts["triggered"] == ours | {"none": ["a new one", []], "older": ["a new one", [1]]}
+
+
+def test_a_wait_survives_an_airbyte_that_is_restarted_and_not_one_that_is_gone(verdicts: dict) -> None:
+    assert verdicts["outages"] == {
+        "short": [False, False, False, True],
+        "long": [False, False, "cannot be asked", True],
+    }
 
 
 def test_what_a_heavy_operator_waited_for_too_long_does_not_run_on(verdicts: dict) -> None:

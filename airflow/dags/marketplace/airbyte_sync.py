@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import logging
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from airbyte_api import api, models
+from airbyte_api import AirbyteAPI, api, models
 from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
 from airflow.providers.airbyte.operators.airbyte import AirbyteTriggerSyncOperator
 from airflow.providers.airbyte.sensors.airbyte import AirbyteJobSensor
@@ -16,6 +18,15 @@ from stack import settings
 
 CONNECTION = "airbyte_marketplace"
 OVER = ("Job failed", "Job was cancelled")
+# As a job is before it has ended: it waits for its turn, runs, or is between two of its attempts.
+UNDER_WAY = (
+    models.JobStatusEnum.PENDING,
+    models.JobStatusEnum.QUEUED,
+    models.JobStatusEnum.RUNNING,
+    models.JobStatusEnum.INCOMPLETE,
+)
+# How long an Airbyte that does not answer is asked again, as its server may be restarted: the job may be well meanwhile.
+PATIENCE_SECONDS = 600.0
 
 
 class TriggerSync(AirbyteTriggerSyncOperator):
@@ -31,16 +42,19 @@ class TriggerSync(AirbyteTriggerSyncOperator):
     def execute(self, context: Any) -> Any:
         """Find or start the job. Raises AirflowException with Airbyte's reason."""
         hook = AirbyteHook(airbyte_conn_id=CONNECTION)
-        client = hook.airbyte_api
-        request = api.ListJobsRequest(connection_id=self.connection_id, status=models.JobStatusEnum.RUNNING, limit=1)
-        found = client.jobs.list_jobs(request=request).jobs_response
-        for job in found.data if found is not None else []:
+        for job in self._under_way(hook.airbyte_api):
             if datetime.datetime.fromisoformat(job.start_time) >= context["dag_run"].start_date:
-                self.log.info("Job %s runs already", job.job_id)
+                self.log.info("Job %s is under way already", job.job_id)
                 return job.job_id
-            self.log.info("Job %s has run since %s, before this run began: it is cancelled", job.job_id, job.start_time)
+            self.log.info("Job %s is of %s, before this run began: it is cancelled", job.job_id, job.start_time)
             hook.cancel_job(job.job_id)
         return super().execute(context)
+
+    def _under_way(self, client: AirbyteAPI) -> Iterator[models.JobResponse]:
+        for status in UNDER_WAY:
+            request = api.ListJobsRequest(connection_id=self.connection_id, status=status, limit=1)
+            found = client.jobs.list_jobs(request=request).jobs_response
+            yield from found.data if found is not None else []
 
 
 class WaitForSync(AirbyteJobSensor):
@@ -49,6 +63,7 @@ class WaitForSync(AirbyteJobSensor):
     def __init__(self, **kwargs: Any) -> None:
         """`airbyte_job_id` is the job's."""
         super().__init__(airbyte_conn_id=CONNECTION, poke_interval=2, **kwargs)
+        self._answered: float | None = None
 
     def execute(self, context: Any) -> None:
         """Wait. Raises AirflowFailException when the task's time is over, in the middle of a question to Airbyte too, and as `poke`."""
@@ -59,13 +74,20 @@ class WaitForSync(AirbyteJobSensor):
             raise AirflowFailException(f"Airbyte job {self.airbyte_job_id}: not done after {seconds:,} s") from error
 
     def poke(self, context: Any) -> bool:
-        """Whether the job has succeeded. Raises AirflowFailException, with the reasons, when it has not, AirflowException when Airbyte cannot be asked."""
+        """Whether the job has succeeded. Raises AirflowFailException, with the reasons, when it failed, AirflowException when Airbyte is long gone."""
+        now = time.monotonic()
+        self._answered = self._answered or now
         try:
-            return bool(super().poke(context))
+            has_succeeded = bool(super().poke(context))
         except AirflowException as error:
             if str(error).startswith(OVER):
                 raise AirflowFailException(failure(self.airbyte_job_id, str(error))) from error
-            raise
+            if now - self._answered > PATIENCE_SECONDS:
+                raise
+            self.log.warning("Airbyte cannot be asked, and is asked again: %s", error)
+            return False
+        self._answered = now
+        return has_succeeded
 
 
 def failure(job_id: int, said: str) -> str:

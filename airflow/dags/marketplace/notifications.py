@@ -101,12 +101,12 @@ class CancelSync(FailureNotifier):
         """Cancel the job unless it has ended, then alert."""
         from airflow.providers.airbyte.hooks.airbyte import AirbyteHook
 
-        from marketplace.airbyte_sync import CONNECTION
+        from marketplace.airbyte_sync import CONNECTION, UNDER_WAY
 
         job_id = context["ti"].xcom_pull(task_ids="sync.trigger")
         try:
             hook = AirbyteHook(CONNECTION)
-            if job_id and hook.get_job_status(job_id) in ("pending", "running", "incomplete"):
+            if job_id and hook.get_job_status(job_id) in UNDER_WAY:
                 hook.cancel_job(job_id)
         except Exception:
             log.exception("Airbyte job %s could not be cancelled", job_id)
