@@ -97,4 +97,3 @@ class Batch:
         if found := united.result():
             path, types = found
             staging.load(path, types)
-            path.unlink()

@@ -106,7 +106,7 @@ class Landing:
 
     def add_parquet(self, path: Path, rows: int) -> None:
         """Take a file of `rows` rows that are converted already: the stream's columns and Airbyte's, as `parquet.convert` writes them."""
-        self._staging.load(path, self.types)
+        self._staging.load(path, self.types, is_kept=True)
         self.rows += rows
 
     def finish(self) -> None:
@@ -188,9 +188,7 @@ class Landing:
             self._loads.popleft().result()
 
     def _load(self, conversion: Future[Path]) -> None:
-        converted = conversion.result()
-        self._staging.load(converted, self.types)
-        converted.unlink()
+        self._staging.load(conversion.result(), self.types)
 
     def _converted(self, lines: Path) -> Path:
         target = lines.with_suffix(".parquet")

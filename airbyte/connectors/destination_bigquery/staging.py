@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
@@ -20,11 +22,24 @@ from airbyte.connectors.destination_bigquery import leftovers
 from airbyte.connectors.destination_bigquery.columns import STAGED_TYPES
 from airbyte.connectors.protocol import ConfiguredStream
 from stack.bigquery import JOB_SECONDS, RETRY
+from stack.failures import may_pass
 
 # A larger file is sent after its job, as the API's documentation has it.
 ONE_REQUEST_BYTES = 5 << 20
 CLOSE_SECONDS = 10.0
+# Seconds before a load that failed for what passes is begun again: of a table's limit of updates, ten are the window.
+PAUSES = (5.0, 15.0, 30.0)
 CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
+
+
+@dataclass
+class _Load:
+    """A load that has begun, and what it takes to begin it again."""
+
+    job: bigquery.LoadJob
+    path: Path
+    schema: Sequence[bigquery.SchemaField]
+    is_kept: bool
 
 
 class Staging:
@@ -37,13 +52,17 @@ class Staging:
         self._job_prefix = leftovers.job_prefix(dataset, stream.name)
         self._users = users
         self._lock = threading.Lock()
-        self._jobs: list[bigquery.LoadJob] = []
+        self._last: _Load | None = None
         self.is_made = False
         # Done when every load has begun; None when `load` is called by who waits.
         self.filled: Future[None] | None = None
 
-    def load(self, path: Path, types: Mapping[str, str]) -> None:
-        """Begin to load a Parquet file with columns of these BigQuery types."""
+    def load(self, path: Path, types: Mapping[str, str], is_kept: bool = False) -> None:
+        """Begin to load a Parquet file with columns of these BigQuery types, once the one before is loaded. It goes when it is loaded, unless it `is_kept`.
+
+        One after the other, as BigQuery takes no more than five updates of a table in ten seconds. Raises as `wait`.
+        """
+        self._end_last()
         schema = [bigquery.SchemaField(name, STAGED_TYPES.get(kind, kind)) for name, kind in types.items()]
         if not self.is_made:
             table = bigquery.Table(self.name, schema=schema)
@@ -51,6 +70,9 @@ class Staging:
             # Before it is: a cancellation may come between the request and the note of it.
             self.is_made = True
             self._client.create_table(table, retry=RETRY)
+        self._last = _Load(self._begin(path, schema), path, schema, is_kept)
+
+    def _begin(self, path: Path, schema: Sequence[bigquery.SchemaField]) -> bigquery.LoadJob:
         config = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
@@ -58,7 +80,7 @@ class Staging:
         )
         with path.open("rb") as file:
             size = path.stat().st_size
-            job = self._client.load_table_from_file(
+            return self._client.load_table_from_file(
                 file,
                 self.name,
                 # Told its size, the client sends a file together with the job, in one request.
@@ -67,19 +89,36 @@ class Staging:
                 job_config=config,
                 timeout=JOB_SECONDS,
             )
-        self._jobs.append(job)
+
+    def _end_last(self) -> None:
+        """Wait for the load that has begun last; one that failed for what passes is begun again, which the client does for queries alone."""
+        last, pauses = self._last, list(PAUSES)
+        if last is None:
+            return
+        while True:
+            try:
+                last.job.result(retry=RETRY, timeout=JOB_SECONDS)
+                break
+            except GoogleAPIError as error:
+                if not pauses or not may_pass(str(error)):
+                    raise
+            time.sleep(pauses.pop(0))
+            last.job = self._begin(last.path, last.schema)
+        self._last = None
+        if not last.is_kept:
+            last.path.unlink()
 
     def wait(self) -> None:
         """Wait until everything is loaded. Raises what BigQuery says when that failed, TimeoutError when a job takes longer than JOB_SECONDS."""
         if self.filled is not None:
             self.filled.result()
-        for job in self._jobs:
-            job.result(retry=RETRY, timeout=JOB_SECONDS)
+        self._end_last()
 
     def abort(self) -> None:
-        """End the load jobs that still run."""
-        for job in self._jobs:
-            end(job)
+        """End the load job that still runs."""
+        last = self._last
+        if last is not None:
+            end(last.job)
 
     def let_go(self) -> None:
         """To be called by each user once: it needs the table no longer. Raises what BigQuery says when the table cannot be dropped soon."""
