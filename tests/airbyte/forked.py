@@ -21,6 +21,17 @@ def ended(run):
         return [fork.returncode, output.read().decode(), errors.read().decode()]
 
 
+def unheard():
+    """How a child ends whose stdout nobody reads any more."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    with Path(os.devnull).open("r+") as nothing:
+        fork = forks.Fork(forks.child(lambda: print("said"), ["python"], (nothing.fileno(), writes, nothing.fileno())))
+    os.close(writes)
+    fork.wait()
+    return fork.returncode
+
+
 def fail():
     raise ValueError("on purpose")
 
@@ -41,6 +52,7 @@ answers["open files"] = ended(lambda: print(sorted(path.name for path in Path("/
 answers["command line"] = ended(lambda: print(Path("/proc/self/cmdline").read_text().rstrip("\0")))
 answers["an exception"] = ended(fail)
 answers["a reason"] = ended(lambda: sys.exit("a reason"))
+answers["nobody reads"] = unheard()
 answers["killed"] = ended(lambda: os.kill(os.getpid(), 9))
 answers["terminated"] = ended(lambda: (os.kill(os.getpid(), 15), time.sleep(60)))
 print(json.dumps(answers))

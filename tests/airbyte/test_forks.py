@@ -84,6 +84,7 @@ def test_a_child_has_nothing_of_its_parents_open_and_ends_as_programs_end(forked
     assert (status, said) == (1, "")
     assert str(errors).endswith("ValueError: on purpose\n")
     assert forked["a reason"] == [1, "", "a reason\n"]
+    assert forked["nobody reads"] == 1, "what it said is lost"
     assert forked["killed"][0] == -9
     assert forked["terminated"][0] == -15
 
@@ -193,8 +194,28 @@ def test_a_clock_that_is_set_kills_no_job(tmp_path: Path, monkeypatch: pytest.Mo
             patch.setattr(psutil._pslinux, "boot_time", lambda: boot + 1)
             assert jobs.refresh(running)["status"] == "running"
         worker.kill()
-        worker.wait()
+        # A zombie until it is waited for, which whoever forked it may never do.
+        _until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_ZOMBIE)
         assert jobs.refresh(running)["status"] == "failed"
+
+
+def test_the_stores_file_is_its_owners_alone_and_the_end_of_a_job_is_final(tmp_path: Path) -> None:
+    """It holds the passwords of sources."""
+    before = os.umask(0o022)
+    try:
+        store = Store(tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("airbyte.db*")} == {0}
+    job = store.create_job("any", SYNC)
+    assert store.begin_job(job, 1, "a birth")
+    assert not store.begin_job(job, 2, "another birth")
+    assert store.update_job(job, status="cancelled")
+    # A worker that did not hear of it.
+    assert not store.update_job(job, status="succeeded", rows_synced=7)
+    ended = store.job(job)
+    assert ended
+    assert (ended["status"], ended["rows_synced"], ended["pid"]) == ("cancelled", 0, 1)
 
 
 def test_a_store_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
@@ -234,17 +255,20 @@ def test_jobs_are_ended_at_once_when_the_server_is_and_within_the_time_that_it_g
     )
     monkeypatch.setattr("airbyte.server.jobs.CLEANUP_SECONDS", 3.0)
     numbers = [store.create_job(f"connection {n}", SYNC) for n in range(3)]
+    workers: list[subprocess.Popen[bytes]] = []
     with contextlib.ExitStack() as stack:
         for job in numbers:
             ready = tmp_path / f"ready {job}"
             command = [sys.executable, str(tmp_path / "airbyte.deaf.py"), str(ready)]
             worker = stack.enter_context(subprocess.Popen(command, process_group=0))
             stack.callback(worker.kill)
+            workers.append(worker)
             _until(ready.exists)
             assert store.begin_job(job, worker.pid, processes.birth(worker.pid))
         began = time.monotonic()
         jobs.close()
         assert time.monotonic() - began < 2 * 3.0, "one after another would take three times"
+        assert all(worker.poll() is not None for worker in workers), "what does not hear is killed"
     assert [_status(store, job) for job in numbers] == ["cancelled"] * 3
     late = jobs.start("connection 4", SYNC)
     assert _status(store, late) == "failed"

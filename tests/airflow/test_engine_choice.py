@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ from marketplace.engine_choice import (
     predict_seconds,
     total,
 )
+
+from stack import bigquery, ledger
+from stack.settings import Settings
 
 MILLION = 1_000_000
 GIB = 2**30
@@ -100,6 +104,12 @@ def test_spark_is_left_only_a_tenth_below_the_threshold() -> None:
     assert choose_engine(waiting(999_999), Parameters(MILLION, hysteresis=0.0), on_spark).engine == "dbt"
 
 
+def test_the_engine_that_is_not_left_is_the_last_one_that_managed() -> None:
+    # Spark's failure is at more rows than wait now.
+    history = [PastRun("dbt", 5, 10), failed("spark", MILLION)]
+    assert choose_engine(waiting(950_000), Parameters(MILLION), history).engine == "dbt"
+
+
 def test_volumes_round_the_threshold_do_not_flap() -> None:
     history: list[PastRun] = []
     for rows in (990_000, 1_010_000, 990_000, 1_010_000, 990_000):
@@ -162,6 +172,10 @@ def test_a_failure_is_forgotten_after_a_success_at_its_volume_and_after_twenty_r
     assert fails_at("spark", None, history)
 
 
+def test_a_success_at_an_unknown_volume_forgives_no_failure() -> None:
+    assert fails_at("spark", 5, [failed("spark", 5), PastRun("spark", None, 60)])
+
+
 def test_where_both_engines_failed_the_policy_decides() -> None:
     assert choose_engine(waiting(5), Parameters(9), [failed("spark", 1), failed("dbt", 1)]).engine == "dbt"
 
@@ -174,6 +188,20 @@ def test_a_prediction_is_a_line_through_the_runs() -> None:
     assert predict_seconds("dbt", 10**9, [PastRun("dbt", 0, 12), PastRun("dbt", 10, 10)]) == pytest.approx(
         10.8, abs=0.1
     )
+
+
+def test_no_prediction_is_made_of_a_run_that_failed_or_of_one_whose_volume_is_unknown() -> None:
+    """A failure after five seconds would make the engine that fails the quick one."""
+    history = [failed("spark", MILLION), PastRun("spark", None, 5)]
+    assert predict_seconds("spark", MILLION, history) is None
+    assert predict_seconds("spark", MILLION, history, SEED) == pytest.approx(61)
+    assert predict_seconds("spark", MILLION, (), [*SEED, *history]) == pytest.approx(61)
+
+
+def test_only_the_latest_runs_are_fitted() -> None:
+    """As of a machine that has become quicker."""
+    history = [PastRun("dbt", MILLION, 400)] * 40 + [PastRun("dbt", MILLION, 20)] * 20
+    assert predict_seconds("dbt", MILLION, history) == pytest.approx(20)
 
 
 def test_a_slower_machine_scales_the_seed_and_its_own_runs_make_the_line_its_own() -> None:
@@ -281,3 +309,45 @@ def test_price_profiles_are_named_or_a_file(tmp_path: Path) -> None:
         decision.prices(str(mine))
     with pytest.raises(ValueError, match="PRICE_PROFILE must be one of local, google-us or a file, not 'moon'"):
         decision.prices("moon")
+
+
+@pytest.fixture
+def warehouse(emulator: Settings) -> Iterator[Settings]:
+    """The session's warehouse without a ledger and without what tells what waits, before and after."""
+    tables = (ledger.TABLE, "ops.pending_rows", "raw.choice_test")
+    for name in tables:
+        bigquery.client(emulator).delete_table(name, not_found_ok=True)
+    yield emulator
+    for name in tables:
+        bigquery.client(emulator).delete_table(name, not_found_ok=True)
+
+
+def test_a_run_is_decided_by_what_waits_in_the_warehouse_and_by_its_own_parameters(warehouse: Settings) -> None:
+    def chosen(**params: object) -> Decision:
+        usual = {"engine": "auto", "policy": "volume", "spark_threshold_rows": 4, "full_refresh": False}
+        return decision.decide(warehouse, usual | params)
+
+    assert (chosen().engine, chosen().rows) == ("spark", None), "an unknown volume is not an empty one"
+    bq = bigquery.client(warehouse)
+    bigquery.query(bq, "create table raw.choice_test as select n from unnest([1, 2, 3, 4]) as n")
+    view = "select 'int_x' as heavy_model, 'choice_test' as raw_table, 1 as pending_rows"
+    bigquery.query(bq, f"create view ops.pending_rows as {view}")
+    assert (chosen().engine, chosen().rows) == ("dbt", 1)
+    refreshed = chosen(full_refresh=True)
+    assert (refreshed.engine, refreshed.rows) == ("spark", 4), "every row is read"
+    # At so few rows the quicker one, whatever the threshold.
+    assert chosen(full_refresh=True, policy="cost").engine == "dbt"
+    assert chosen(engine="spark").engine == "spark"
+
+
+def test_the_history_is_what_says_something_of_an_engine(warehouse: Settings) -> None:
+    for step, status in (
+        ("heavy_spark", "failed"),
+        ("heavy_spark", ENGINE_FAILED),
+        ("fall_back_dbt", SUCCESS),
+    ):
+        ledger.record(warehouse, ledger.Entry("one", step, None, None, 7.0, status, ""))
+    assert decision.history(warehouse) == [
+        PastRun("spark", None, 7.0, ENGINE_FAILED),
+        PastRun("dbt", None, 7.0, SUCCESS),
+    ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from marketplace import decision
-from marketplace.fall_back import CannotGoOn, Verdict, what_follows
+from marketplace.fall_back import FOLLOWING, CannotGoOn, Verdict, what_follows
 
 from stack import dbt
 from stack.failures import ENGINE, FINAL, is_final, own_failure
@@ -237,3 +239,46 @@ def test_a_sync_that_failed_says_why_where_that_is_known(verdicts: dict) -> None
 def test_a_run_that_stopped_before_the_choice_cannot_go_on(settings: Settings) -> None:
     with pytest.raises(CannotGoOn, match="no engine was chosen"):
         decision.follow_up(settings, None, None, True)
+
+
+class TaskInstance:
+    """The part of one by which a task asks for what others did, and says what it decided."""
+
+    dag_id, run_id, task_id = "a_dag", "a_run", "a_task"
+
+    def __init__(self, states: dict[str, str] | None = None, **xcoms: Any) -> None:
+        self._states, self._xcoms = states or {}, xcoms
+        self.pushed: dict[str, Any] = {}
+
+    def get_task_states(self, task_ids: list[str], **_: Any) -> dict[str, dict[str, str]]:
+        return {self.run_id: {task: state for task, state in self._states.items() if task in task_ids}}
+
+    def xcom_pull(self, task_ids: str, **_: Any) -> Any:
+        return self._xcoms.get(task_ids)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def test_a_fall_back_says_whose_step_is_next_and_may_be_forbidden(settings: Settings) -> None:
+    """The ledger takes the engine of what follows from it."""
+    chosen = {"engine": "spark"}
+    broken = TaskInstance({"heavy_spark": "failed"}, heavy_spark={"reason": "killed", "is_engines_own": True})
+    assert decision.follow_up(settings, broken, chosen, True) == "fall_back_dbt"
+    assert broken.pushed == {"reason": "fell back to dbt: spark failed, killed", FOLLOWING: "fall_back_dbt"}
+    with pytest.raises(CannotGoOn, match="parameter fall_back is off"):
+        decision.follow_up(settings, broken, chosen, False)
+    worked = TaskInstance({"heavy_spark": "success"})
+    assert decision.follow_up(settings, worked, chosen, True) == "intermediate_gate"
+    assert worked.pushed == {"reason": "not needed", FOLLOWING: "intermediate_gate"}
+
+
+@pytest.mark.parametrize("step", ["staging", "intermediate_gate", "marts"])
+def test_a_person_is_asked_when_a_test_of_any_step_warned_and_the_run_wants_it(settings: Settings, step: str) -> None:
+    said = {name: json.dumps({"warned": []}) for name in ("staging", "intermediate_gate", "marts")}
+    assert decision.review(settings, TaskInstance(**said), True) == "publish"
+    warned = said | {step: json.dumps({"warned": ["late_orders", "few_orders"]})}
+    asking = TaskInstance(**warned)
+    assert decision.review(settings, asking, True) == "approve"
+    assert asking.pushed == {"reason": "2 tests warned: late_orders, few_orders"}
+    assert decision.review(settings, TaskInstance(**warned), False) == "publish"

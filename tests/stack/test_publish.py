@@ -120,6 +120,15 @@ def test_a_published_mart_that_is_no_longer_made_stays_and_is_named(
     assert bq.get_table(f"{PUBLISHED}.{MARTS[0]}").num_rows
 
 
+def test_what_a_killed_dbt_left_and_views_are_not_shown(warehouse: Settings) -> None:
+    build(warehouse, 1)
+    bq = bigquery.client(warehouse)
+    bigquery.query(bq, f"create table {NEXT}.a__dbt_tmp as select 1 as id")
+    bigquery.query(bq, f"create view {NEXT}.of_the_moment as select 1 as id")
+    assert publish.publish(warehouse) == dict.fromkeys(MARTS, 3)
+    assert {table.table_id for table in bq.list_tables(PUBLISHED)} == set(MARTS)
+
+
 def test_a_new_mart_a_view_before_a_new_column_and_another_order_of_columns(warehouse: Settings) -> None:
     bq = bigquery.client(warehouse)
     build(warehouse, 1)

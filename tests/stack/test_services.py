@@ -222,6 +222,58 @@ def test_a_program_that_dies_while_it_is_asked_is_started_again(tmp_path: Path) 
         process.stop()
 
 
+def test_a_program_that_does_not_answer_is_not_left_behind(tmp_path: Path) -> None:
+    process = Process("mute", ["sleep", "300"], tmp_path, dict(os.environ))
+    asked: list[psutil.Process | None] = []
+    with pytest.raises(StackError, match=r"mute did not answer within 0 s \(log: "):
+        process.start(lambda: asked.append(process.running()) is not None, timeout=0.3)
+    assert asked[0] is not None
+    assert not psutil_alive(asked[0].pid)
+    assert not process.pid_file.exists()
+
+
+def test_who_is_interrupted_does_not_wait_for_a_program_and_leaves_none(tmp_path: Path) -> None:
+    process = Process("late", ["sleep", "300"], tmp_path, dict(os.environ))
+    processes.interrupted.set()
+    try:
+        with pytest.raises(StackError, match="interrupted while late started"):
+            process.start(lambda: False, timeout=10)
+    finally:
+        processes.interrupted.clear()
+    assert process.running() is None
+
+
+def test_stop_kills_what_does_not_end_when_it_is_asked_to(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    deaf = ["sh", "-c", f"trap '' TERM; touch {ready}; sleep 300"]
+    process = Process("deaf", deaf, tmp_path, dict(os.environ), stop_seconds=0.2)
+    process.start(ready.exists, timeout=60)
+    leader = process.running()
+    assert leader is not None
+    assert process.stop()
+    assert not psutil_alive(leader.pid)
+
+
+def test_what_a_killed_leader_left_behind_ends_before_the_program_starts_again(tmp_path: Path) -> None:
+    """It would hold the port, or write beside the new one."""
+    child = tmp_path / "child"
+    process = Process("parent", ["sh", "-c", f"sleep 300 & echo $! > {child}; wait"], tmp_path, dict(os.environ))
+
+    def is_healthy() -> bool:
+        return child.exists() and child.read_text().strip() != ""
+
+    process.start(is_healthy, timeout=60)
+    left, leader = int(child.read_text()), process.running()
+    assert leader is not None
+    leader.kill()
+    leader.wait(10)
+    try:
+        assert process.start(is_healthy, timeout=60)
+        assert not psutil_alive(left)
+    finally:
+        process.stop()
+
+
 def test_stop_waits_until_a_killed_leader_is_no_zombie_any_more(tmp_path: Path) -> None:
     """Postgres takes a zombie for the server that holds its data, and does not start."""
     process = Process("leader", ["sleep", "300"], tmp_path, dict(os.environ))

@@ -63,6 +63,53 @@ def test_tests_and_benchmarks_work_on_nothing_of_the_users_own(monkeypatch: pyte
     signal.signal(signal.SIGTERM, handler)
 
 
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As compose passes one that `.env` does not name."""
+    for name in stack_settings.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    plain = stack_settings.load()
+    for name in stack_settings.VARIABLES:
+        monkeypatch.setenv(name, "")
+    assert stack_settings.load() == plain
+
+
+@pytest.mark.parametrize("said", ["0", "false", "no", "False", "NO"])
+def test_programs_get_the_warehouse_that_their_caller_has(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """An emulator of the usual address would take what is meant for the real BigQuery."""
+    for name in stack_settings.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for own in ({}, {"BIGQUERY_EMULATOR": said}, {"SOURCE_DSN": "postgresql://reader@shop/shop"}):
+        for name, value in own.items():
+            monkeypatch.setenv(name, value)
+        current = stack_settings.load()
+        assert current.is_emulator is ("BIGQUERY_EMULATOR" not in os.environ)
+        with monkeypatch.context() as patch:
+            for name in stack_settings.VARIABLES:
+                patch.delenv(name, raising=False)
+            for name, value in current.environment().items():
+                patch.setenv(name, value)
+            assert stack_settings.load() == current
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_what_is_no_port_is_refused_with_its_variable(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("AIRFLOW_PORT", port)
+    with pytest.raises(ValueError, match="AIRFLOW_PORT must be a"):
+        stack_settings.load()
+
+
+def test_no_secret_is_in_the_settings_as_a_traceback_shows_them(settings: Settings) -> None:
+    secret = {
+        field.name
+        for field in dataclasses.fields(settings)
+        if any(word in field.name for word in ("password", "secret", "key", "dsn", "database_url"))
+    }
+    assert len(secret) >= 7
+    shown = repr(dataclasses.replace(settings, **dict.fromkeys(secret, "hidden-value")))
+    assert "hidden-value" not in shown
+    assert settings.bigquery_project in shown
+
+
 def test_a_folder_with_a_space_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_DIR", "/mnt/my disk")
     with pytest.raises(ValueError, match=r"LOCAL_DIR must be a path without a space, .*: /mnt/my disk"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import dbt, summary
+from stack import bigquery, dbt, ledger, summary
 from stack.settings import Settings
 
 
@@ -67,3 +67,46 @@ def test_of_a_step_that_ran_again_only_the_last_try_counts(settings: Settings, m
         ["sync.wait", "success"],
         ["publish", "success"],
     ]
+
+
+def test_a_trap_that_was_not_found_as_planted_is_marked() -> None:
+    heading, *lines = summary._traps({"replays": 3, "mismatches": 4, "days": 5}, {"replays": 3, "mismatches": 5})
+    assert heading.split() == ["trap", "found", "planted"]
+    assert [line.split() for line in lines] == [
+        ["replays", "3", "3"],
+        ["mismatches", "4", "5", "DIFFERENT"],
+        ["days", "5"],
+    ]
+
+
+def test_the_newest_run_is_told_and_fresh_is_what_a_step_that_worked_made(emulator: Settings) -> None:
+    bq = bigquery.client(emulator)
+    bq.delete_table(ledger.TABLE, not_found_ok=True)
+    assert summary.last_run(emulator) == ["no run yet: `make demo`"]
+    assert summary.freshness(emulator) == []
+    for run, step, status in (
+        ("one", ledger.FIRST_STEP, "success"),
+        ("one", "sync.wait", "success"),
+        ("one", "publish", "success"),
+        ("two", ledger.FIRST_STEP, "success"),
+        ("two", "sync.wait", "failed"),
+        ("audit", "prepare", "success"),
+    ):
+        ledger.record(emulator, ledger.Entry(run, step, None, None, 1.0, status, ""))
+    then = "update ops.run_ledger set recorded_at = timestamp '2026-01-02 03:04:05+00' where run_id = 'one'"
+    bigquery.query(bq, then)
+    assert summary.last_run(emulator)[0] == "last run two (marketplace_elt_pipeline): red: sync.wait"
+    assert summary.freshness(emulator) == ["landed     2026-01-02 03:04:05 UTC", "published  2026-01-02 03:04:05 UTC"]
+    bq.delete_table(ledger.TABLE)
+
+
+def test_tables_of_the_moment_and_views_are_no_rows_of_a_layer(emulator: Settings) -> None:
+    bq = bigquery.client(emulator)
+    bigquery.create_datasets(bq, emulator.bigquery_location)
+    made = {"summary_test": "table", "_airbyte_tmp_summary_test": "table", "summary_test_view": "view"}
+    for name, kind in made.items():
+        bigquery.query(bq, f"create {kind} raw.{name} as select 1 as n")
+    found = summary.rows_per_layer(emulator)["raw"]
+    assert {name: found.get(name) for name in made} == {"summary_test": 1} | dict.fromkeys([*made][1:])
+    for name in made:
+        bq.delete_table(f"raw.{name}")
