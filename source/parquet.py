@@ -35,7 +35,13 @@ ROWS_PER_CHUNK = 50_000
 # The night after the generator's last day.
 LANDED_AT = LAST_DAY + DAY
 META = '{"sync_id": 0, "changes": []}'
+# What a folder holds, for whoever reads its files.
 MANIFEST = "marketplace.json"
+# {table: {column: type}} as PostgreSQL calls them.
+POSTGRES_TYPES = {
+    table: {name: "numeric" if kind == "money" else kind for name, kind in columns.items()}
+    for table, columns in TYPES.items()
+}
 
 _NUMERIC = pa.decimal128(38, 9)
 # The place of each of a UUID's 32 digits in its text of 36 characters.
@@ -115,7 +121,7 @@ def write(scale: float, seed: int, folder: Path, processes: int) -> None:
     Raises FileExistsError when the folder holds another marketplace, or what is none.
     """
     marketplace = Marketplace(scale, seed)
-    manifest = {"scale": scale, "seed": seed, "rows": marketplace.rows}
+    manifest = {"scale": scale, "seed": seed, "rows": marketplace.rows, "types": POSTGRES_TYPES}
     known = folder / MANIFEST
     if folder.exists() and any(folder.iterdir()):
         held = json.loads(known.read_text()) if known.is_file() else None

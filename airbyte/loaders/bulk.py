@@ -25,28 +25,26 @@ from airbyte.connectors.protocol import ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column, json_schema
 from airbyte.deletion_sweep import SweepError, ensure_deleted_at
 from airbyte.server.catalog import SYNC_MODES
-from source.parquet import MANIFEST
-from source.tables import TYPES
 from stack import settings
 from stack.bigquery import client, create_datasets, query
 
 DATASET = "raw"
-# What PostgreSQL calls the generator's types.
-POSTGRES_TYPES = {"money": "numeric", "rating": "numeric", "text[]": "text"}
+# What `source.parquet` says of the files beside it: each table's rows, and its columns with PostgreSQL's types.
+MANIFEST = "marketplace.json"
 
 
 class BulkLoadError(RuntimeError):
     """Nothing can be loaded; the message says why and what to do."""
 
 
-def streams() -> list[ConfiguredStream]:
-    """The connection's streams, as a first sync is given them."""
+def streams(types: dict[str, dict[str, str]]) -> list[ConfiguredStream]:
+    """The connection's streams, as a first sync is given them. `types` is {table: {column: PostgreSQL's type}}."""
     found = []
     for stream in description.load().streams:
         sync_mode, destination_sync_mode = SYNC_MODES[stream.sync_mode]
         columns = {
-            name: Column(POSTGRES_TYPES.get(kind, kind), kind.endswith("[]"), 0, 0)
-            for name, kind in TYPES[stream.name].items()
+            name: Column(kind.removesuffix("[]"), kind.endswith("[]"), 0, 0)
+            for name, kind in types[stream.name].items()
         }
         properties = {name: json_schema(column) for name, column in columns.items()}
         found.append(
@@ -60,12 +58,13 @@ def streams() -> list[ConfiguredStream]:
 def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
     """Load every table, a line of progress each. Returns {table: rows}. Raises BulkLoadError unless raw is empty and the folder whole."""
     try:
-        expected = json.loads((folder / MANIFEST).read_text())["rows"]
+        manifest = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
         raise BulkLoadError(
             f"{folder} holds no marketplace: make one with `python -m source.parquet {folder}`"
         ) from None
-    for stream in streams():
+    expected, found = manifest["rows"], streams(manifest["types"])
+    for stream in found:
         try:
             rows = query(bq, f"select count(*) as n from {DATASET}.{stream.name}")[0]["n"]
         except NotFound:
@@ -75,7 +74,7 @@ def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
     loaded = {}
     started = time.monotonic()
     with Converter() as converter, ThreadPoolExecutor(1) as loader:
-        for stream in streams():
+        for stream in found:
             landing = Landing(bq, DATASET, stream, folder, converter, loader)
             try:
                 for path in sorted((folder / stream.name).glob("*.parquet")):
