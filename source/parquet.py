@@ -64,7 +64,7 @@ def landed(rows: pa.Table, table: str, start: int, seed: int) -> pa.Table:
 def _column(values: pa.Array, kind: str) -> pa.Array:
     if kind == "uuid":
         return _uuid_text(uuid_bytes(values), values.is_valid() if values.null_count else None)
-    if kind in ("money", "rating"):
+    if kind == "money":
         return _numeric(values)
     if kind == "text[]":
         return pa.array([None if item is None else json.dumps(item, ensure_ascii=False) for item in values.to_pylist()])
