@@ -139,9 +139,6 @@ def write(site: Path, content: dict[str, Any]) -> None:
         for name, view in content.items():
             (fresh / f"{name}.json").write_text(as_json(view), encoding="utf-8")
         _copy(VENDOR, site / "vendor")
-        if current.is_dir() and not current.is_symlink():
-            # Of a version that had no link.
-            current.rename(site / f"{VERSION}before")
         link.unlink(missing_ok=True)
         link.symlink_to(fresh.name)
         link.replace(current)

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         note = play(chosen.dsn, chosen.seed)
         with psycopg.connect(chosen.dsn) as connection:
-            book = ledger.of(connection, held_by(connection), ledger.read(chosen.ledger))
+            book = ledger.of(connection, held_by(connection))
     except psycopg.OperationalError as error:
         print(f"error: Postgres does not answer ({' '.join(str(error).split())}): `make up` starts it", file=sys.stderr)
         return 1

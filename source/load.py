@@ -36,8 +36,9 @@ CHUNK_ROWS = 50_000
 ADMIN: LiteralString = """
 create schema if not exists source_admin;
 create table if not exists source_admin.load (description text not null, finished_at timestamptz not null default now());
-create table if not exists source_admin.day (number int primary key, date date not null, finished_at timestamptz not null default now());
-alter table source_admin.day add column if not exists note jsonb;
+create table if not exists source_admin.day (
+    number int primary key, date date not null, note jsonb not null, finished_at timestamptz not null default now()
+);
 """
 
 
@@ -96,12 +97,9 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
             print(f"the source already holds {held}")
             if not ledger.is_generated(held):
                 return
-            # A database that was filled by an older version has no notes.
-            connection.execute(ADMIN)
-            known = ledger.read(chosen.ledger)
             # A day that was killed before it wrote the ledger is in the database alone.
-            if not chosen.ledger.exists() or known["days"] != ledger.days(connection, known):
-                ledger.write(chosen.ledger, ledger.of(connection, held, known))
+            if not chosen.ledger.exists() or ledger.read(chosen.ledger)["days"] != ledger.days(connection):
+                ledger.write(chosen.ledger, ledger.of(connection, held))
             return
         if chosen.sql:
             connection.commit()
@@ -111,7 +109,7 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
         else:
             _generate(connection, Marketplace(chosen.scale or 1.0, chosen.seed))
             connection.execute(_record(description))
-            ledger.write(chosen.ledger, ledger.of(connection, description, ledger.read(chosen.ledger)))
+            ledger.write(chosen.ledger, ledger.of(connection, description))
         connection.commit()
         connection.autocommit = True
         connection.execute("analyze")

@@ -198,16 +198,6 @@ def test_a_first_build_that_is_killed_between_two_files_is_built_anew(
     assert (tmp_path / "site" / "index.html").is_file()
 
 
-def test_a_site_of_an_earlier_version_is_built_anew(tmp_path: Path) -> None:
-    """Its data were a folder."""
-    site = tmp_path / "site"
-    (site / "data").mkdir(parents=True)
-    (site / "data" / "about.json").write_text("{}")
-    build.write(site, VIEWS | {"about": {"builder": 2}})
-    assert (site / "data" / "about.json").read_text() == '{"builder":2}'
-    assert len(list(site.glob("data-*"))) == 1
-
-
 def test_the_server_serves_the_folder_and_no_list_of_it(tmp_path: Path) -> None:
     build.write(tmp_path / "site", VIEWS)
     (tmp_path / "secret").touch()

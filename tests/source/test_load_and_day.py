@@ -334,20 +334,6 @@ def test_of_two_days_at_once_the_second_waits_for_the_first_ones_late_order(empt
     assert count(empty, "select count(*) from orders where order_number like 'ORD-%-L%'") == 4
 
 
-def test_days_from_before_the_database_had_notes_stay_in_the_ledger(empty: Settings, tmp_path: Path) -> None:
-    path = tmp_path / "ledger.json"
-    run(empty, path, "--scale", "0.01")
-    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
-    noted = json.loads(path.read_text())["days"]
-    with psycopg.connect(empty.admin_dsn) as connection:
-        connection.execute("alter table source_admin.day drop column note")
-    assert run(empty, path) == 0
-    assert json.loads(path.read_text())["days"] == noted
-    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
-    days = json.loads(path.read_text())["days"]
-    assert (days[0], [noted["number"] for noted in days]) == (noted[0], [1, 2])
-
-
 def test_what_postgres_refuses_after_a_day_is_one_line(
     empty: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
