@@ -144,7 +144,7 @@ def _engine(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def _tests(settings: Settings) -> str:
-    passed = warned = 0
+    passed = warned = failed = 0
     for step in dbt.LAYERS:
         try:
             outcome: dict[str, Any] = json.loads(dbt.results_path(settings, step).read_text())
@@ -152,7 +152,8 @@ def _tests(settings: Settings) -> str:
             continue
         passed += outcome["tests_passed"]
         warned += len(outcome["warned"])
-    return f"{passed} passed, {warned} warned, 0 failed"
+        failed += len(outcome["failed"])
+    return f"{passed} passed, {warned} warned, {failed} failed"
 
 
 def _traps(seen: dict[str, int], expected: dict[str, int]) -> list[str]:
