@@ -14,12 +14,12 @@ import threading
 import time
 from pathlib import Path
 
-from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from requests import ConnectionError as NoConnection
 
 from dashboards import build
-from stack import bigquery, ledger, settings
+from stack import ledger, settings
 from stack.processes import StackError, require_free_port
 from stack.settings import Settings
 
@@ -66,22 +66,12 @@ def server(host: str, port: int, site: Path) -> http.server.ThreadingHTTPServer:
     return http.server.ThreadingHTTPServer((host, port), functools.partial(Handler, directory=str(site)))
 
 
-def last_publish(current: Settings) -> str:
-    """When a run of the pipeline last published its marts, as text; "" before the first one."""
-    bq = bigquery.client(current)
-    try:
-        rows = bigquery.query(bq, f"select max(recorded_at) as at from {ledger.TABLE} where step = 'publish'")
-    except NotFound:
-        return ""
-    return str(rows[0]["at"] or "")
-
-
 def follow(current: Settings, site: Path) -> None:
     """Build when a run has published, for as long as the process lives. What keeps it from building is said once, and tried again."""
-    built, said = "", ""
+    built, said = None, ""
     while True:
         try:
-            newest = last_publish(current)
+            newest = ledger.last_success(current, "publish")
             # Marts that no gate has passed yet are not for readers.
             if newest and newest != built:
                 build.build(current, site)

@@ -187,13 +187,10 @@ def last_run(settings: Settings) -> list[str]:
 
 def freshness(settings: Settings) -> list[str]:
     """When the source was last landed and the marts last shown, as the ledger knows; nothing before the first run."""
-    names = {"sync.wait": "landed", "publish": "published"}
-    newest = _asked(
-        settings,
-        f"select step, max(recorded_at) as at from {ledger.TABLE} where status = 'success' and step in {tuple(names)} group by step",
-    )
-    found = {row["step"]: row["at"] for row in newest}
-    return [f"{name:10} {found[step]:%Y-%m-%d %H:%M:%S} UTC" for step, name in names.items() if step in found]
+    moments = {
+        name: ledger.last_success(settings, step) for name, step in (("landed", "sync.wait"), ("published", "publish"))
+    }
+    return [f"{name:10} {at:%Y-%m-%d %H:%M:%S} UTC" for name, at in moments.items() if at]
 
 
 def quarantined(settings: Settings) -> list[str]:
