@@ -116,7 +116,7 @@ def files(marketplace: Marketplace, folder: Path) -> Iterator[tuple[str, int, Pa
 
 
 def write(scale: float, seed: int, folder: Path, processes: int) -> None:
-    """Write what is missing of the marketplace in `folder`, a line of progress a table.
+    """Write what is missing of the marketplace in `folder`, a line of progress per table.
 
     Raises FileExistsError when the folder holds another marketplace, or what is none.
     """
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m source.parquet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where a folder a table is made")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where a folder per table is made")
     parser.add_argument("--scale", type=float, default=1.0, help="scale factor from 0.01 (default 1)")
     parser.add_argument("--seed", type=int, default=42, help="another seed is another marketplace (default 42)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="files at once (default: a core)")

@@ -4,7 +4,7 @@
 FINAL: the data or the configuration is wrong. Another try, or the other engine, would say the same.
 ENGINE: the engine's own, as out of memory, killed, its cluster gone. The same engine would fail again; the other one may do the step.
 
-What the data or the configuration did would fail on the other engine too, or be hidden by it: an unknown failure is therefore not the engine's.
+An unknown failure counts as the data's or the configuration's: the other engine would fail too, or hide it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`python -m airbyte.loaders.bulk DIR`: the Parquet files of `source.parquet` into an empty raw, by load jobs.
 
-For scale runs, where what is measured begins in raw. The destination's own code makes the tables and the rows visible, one statement a table, so raw is as a
+For scale runs, where what is measured begins in raw. The destination's own code makes the tables and the rows visible, one statement per table, so raw is as a
 first sync leaves it; but no sync has run: the connection has no state, and its first sync reads the source anew.
 """
 
@@ -56,7 +56,7 @@ def streams(types: dict[str, dict[str, str]]) -> list[ConfiguredStream]:
 
 
 def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
-    """Load every table, a line of progress each. Returns {table: rows}. Raises BulkLoadError unless raw is empty and the folder whole."""
+    """Load every table, a line of progress for each. Returns {table: rows}. Raises BulkLoadError unless raw is empty and the folder whole."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
