@@ -27,8 +27,9 @@ from google.auth.exceptions import GoogleAuthError
 
 from dashboards import marts
 from stack import bigquery, emulator, settings
+from stack.glossary import doc_blocks
 from stack.processes import StackError
-from stack.settings import ROOT, Settings
+from stack.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "page"
@@ -102,10 +103,9 @@ def collect(current: Settings) -> dict[str, Any]:
 
 def definitions() -> dict[str, str]:
     """What the page's terms mean, in the words of dbt's glossary and column descriptions. Raises KeyError when one is gone."""
-    text = "".join((ROOT / "dbt" / "models" / name).read_text() for name in ("glossary.md", "columns.md"))
-    blocks = dict(re.findall(r"{% docs (\w+) %}\n(.*?)\n{% enddocs %}", text, re.DOTALL))
+    blocks = doc_blocks()
     return {
-        name: " ".join(re.split(r"(?<=\.) (?=[A-Z])", OF_THE_COLUMN.sub("", blocks[name].strip()))[:sentences])
+        name: " ".join(re.split(r"(?<=\.) (?=[A-Z])", OF_THE_COLUMN.sub("", blocks[name]))[:sentences])
         for name, sentences in DEFINED.items()
     }
 
