@@ -23,7 +23,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from source import ledger
+from source import traps
 from source.load import ADMIN, held_by
 from stack import settings
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         note = play(chosen.dsn, chosen.seed)
         with psycopg.connect(chosen.dsn) as connection:
-            book = ledger.of(connection, held_by(connection))
+            book = traps.of(connection, held_by(connection))
     except psycopg.OperationalError as error:
         print(f"error: Postgres does not answer ({' '.join(str(error).split())}): `make up` starts it", file=sys.stderr)
         return 1
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     except psycopg.Error as error:
         print(f"error: Postgres: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    ledger.write(chosen.ledger, book)
+    traps.write(chosen.ledger, book)
     print(f"played {note['date']} (day {note['number']})")
     for table, keys in note["touched"].items():
         print(f"  {table:20} " + ", ".join(f"{len(k)} {kind}" for kind, k in keys.items() if k))

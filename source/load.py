@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from source import ledger
+from source import traps
 from source.binary_copy import HEADER, TRAILER, encode
 from source.generator import Marketplace
 from source.tables import SERIALS, TYPES
@@ -95,11 +95,11 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
                     f"the source already holds {held}, not {description}: run `make clean-data` to begin anew"
                 )
             print(f"the source already holds {held}")
-            if not ledger.is_generated(held):
+            if not traps.is_generated(held):
                 return
             # A day that was killed before it wrote the ledger is in the database alone.
-            if not chosen.ledger.exists() or ledger.read(chosen.ledger)["days"] != ledger.days(connection):
-                ledger.write(chosen.ledger, ledger.of(connection, held))
+            if not chosen.ledger.exists() or traps.read(chosen.ledger)["days"] != traps.days(connection):
+                traps.write(chosen.ledger, traps.of(connection, held))
             return
         if chosen.sql:
             connection.commit()
@@ -109,7 +109,7 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
         else:
             _generate(connection, Marketplace(chosen.scale or 1.0, chosen.seed))
             connection.execute(_record(description))
-            ledger.write(chosen.ledger, ledger.of(connection, description))
+            traps.write(chosen.ledger, traps.of(connection, description))
         connection.commit()
         connection.autocommit = True
         connection.execute("analyze")
