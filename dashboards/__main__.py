@@ -14,18 +14,16 @@ import threading
 import time
 from pathlib import Path
 
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
 from requests import ConnectionError as NoConnection
 
 from dashboards import build
-from stack import ledger, settings
+from stack import bigquery, ledger, settings
 from stack.processes import StackError, require_free_port
 from stack.settings import Settings
 
 LOOK_SECONDS = 10
 # What keeps from building and says so itself.
-EXPECTED = (StackError, OSError, GoogleAPIError, GoogleAuthError, NoConnection)
+EXPECTED = (StackError, OSError, *bigquery.ERRORS, NoConnection)
 # What is shown as long as there is nothing to show.
 EMPTY = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="10">
 <title>Marketplace</title><h1>No marts to show yet</h1><p>They appear here after the first run of the pipeline.</p></html>

@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
 
 from dashboards import marts
 from stack import bigquery, emulator, settings
+from stack.failures import one_line
 from stack.glossary import doc_blocks
 from stack.processes import StackError
 from stack.settings import Settings
@@ -97,8 +96,8 @@ def collect(current: Settings) -> dict[str, Any]:
                 "definitions": definitions(),
             },
         }
-    except (GoogleAPIError, GoogleAuthError, requests.ConnectionError) as error:
-        raise StackError(f"the warehouse could not be asked: {' '.join(str(error).split())[:400]}") from error
+    except (*bigquery.ERRORS, requests.ConnectionError) as error:
+        raise StackError(f"the warehouse could not be asked: {one_line(error)[:400]}") from error
 
 
 def definitions() -> dict[str, str]:

@@ -26,6 +26,7 @@ from psycopg.types.json import Jsonb
 from source import traps
 from source.load import ADMIN, held_by
 from stack import settings
+from stack.failures import one_line
 
 # Later days would have no rate within seven days of the last one that the ECB's file holds.
 FIRST_DATE, LAST_DATE = datetime.date(2026, 10, 31), datetime.date(2026, 11, 5)
@@ -49,13 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
         with psycopg.connect(chosen.dsn) as connection:
             book = traps.of(connection, held_by(connection))
     except psycopg.OperationalError as error:
-        print(f"error: Postgres does not answer ({' '.join(str(error).split())}): `make up` starts it", file=sys.stderr)
+        print(f"error: Postgres does not answer ({one_line(error)}): `make up` starts it", file=sys.stderr)
         return 1
     except psycopg.errors.UndefinedTable:
         print("error: the source is empty: `make demo` fills it", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        print(f"error: Postgres: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: Postgres: {one_line(error)}", file=sys.stderr)
         return 1
     traps.write(chosen.ledger, book)
     print(f"played {note['date']} (day {note['number']})")

@@ -26,6 +26,7 @@ from source.binary_copy import HEADER, TRAILER, encode
 from source.generator import Marketplace
 from source.tables import SERIALS, TYPES
 from stack import settings
+from stack.failures import one_line
 
 # How many tables, functions, types and extensions are in schema public.
 IN_PUBLIC = (
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        print(f"error: Postgres: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: Postgres: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -21,11 +21,14 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from stack import settings as stack_settings
+from stack.failures import one_line
 from stack.settings import DATASETS, Settings
 
 if TYPE_CHECKING:
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
+# What the client raises when it is refused, cannot reach the service, or has no credentials.
+ERRORS = (GoogleAPIError, GoogleAuthError)
 # The client would retry an emulator's 500 for 600 seconds by default; a wrong statement must fail now.
 RETRY = Retry(initial=0.2, maximum=2.0, timeout=20.0)
 
@@ -150,8 +153,8 @@ def main() -> int:
         return 1
     try:
         print(as_table(query(client(current), arguments.sql or sys.stdin.read())))
-    except (GoogleAPIError, GoogleAuthError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except ERRORS as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

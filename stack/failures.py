@@ -1,4 +1,4 @@
-"""What a failed program says of its failure by its exit status, for whoever decides what follows.
+"""What a failed program says of its failure: by its exit status, for whoever decides what follows, and in one line, for people.
 
 1: unknown. Another try may help: a service may have been starting, or gone for a moment.
 FINAL: the data or the configuration is wrong. Another try, or the other engine, would say the same.
@@ -32,6 +32,11 @@ PASSING = (
     r"Connection refused|Connection reset|Connection aborted|RemoteDisconnected|Max retries exceeded|ServiceUnavailable|server closed the connection"
     r"|due to concurrent update"
 )
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def may_pass(text: str) -> bool:

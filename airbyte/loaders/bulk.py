@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from airbyte.connections import description
@@ -26,7 +25,8 @@ from airbyte.connectors.source_postgres.catalog import Column, json_schema
 from airbyte.deletion_sweep import SweepError, ensure_deleted_at
 from airbyte.server.catalog import SYNC_MODES
 from stack import settings
-from stack.bigquery import client, create_datasets, query
+from stack.bigquery import ERRORS, client, create_datasets, query
+from stack.failures import one_line
 
 DATASET = "raw"
 # What `source.parquet` says of the files beside it: each table's rows, and its columns with PostgreSQL's types.
@@ -104,8 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows = sum(load(bq, chosen.folder).values())
         # As the sweep that follows a sync: dbt's models read the column.
         ensure_deleted_at(bq)
-    except (BulkLoadError, SweepError, GoogleAPIError, GoogleAuthError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (BulkLoadError, SweepError, *ERRORS, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(json.dumps({"rows": rows, "reason": f"{rows:,} rows loaded"}))
     return 0
