@@ -20,18 +20,17 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from psycopg import sql
 
 from airbyte.connections.description import Stream, load
 from airbyte.connections.source import connect
-from airbyte.connectors.protocol import ConfigError, TransientError, one_line
+from airbyte.connectors.protocol import ConfigError, TransientError
 from airbyte.connectors.source_postgres import locks
 from stack import settings
-from stack.bigquery import RETRY, client, query, temporary_table
-from stack.failures import FINAL
+from stack.bigquery import ERRORS, RETRY, client, query, temporary_table
+from stack.failures import FINAL, one_line
 from stack.settings import Settings
 
 LIVE = "(_deleted_at is null or _airbyte_extracted_at > _deleted_at)"
@@ -170,7 +169,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         marked = sweep(settings.for_command(), arguments.force)
-    except (SweepError, ConfigError, TransientError, GoogleAPIError, GoogleAuthError, psycopg.Error) as error:
+    except (SweepError, ConfigError, TransientError, *ERRORS, psycopg.Error) as error:
         print(f"error: the deletion sweep stopped: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, SweepError | ConfigError) else 1
     found = {table: rows for table, rows in marked.items() if rows}

@@ -15,12 +15,11 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import NotFound
 
 from airbyte.deletion_sweep import LIVE, SweepError, ensure_deleted_at
 from stack import bigquery, settings
-from stack.failures import FINAL
+from stack.failures import FINAL, one_line
 from stack.settings import Settings
 
 TABLE = "ops.erasure_requests"
@@ -151,8 +150,8 @@ def main() -> int:
             print(json.dumps({"rows": 1, "reason": f"noted in {TABLE}"}))
             return 0
         requests, rows, again = run(current)
-    except (ErasureError, SweepError, GoogleAPIError, GoogleAuthError) as error:
-        print(f"error: erasure stopped: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ErasureError, SweepError, *bigquery.ERRORS) as error:
+        print(f"error: erasure stopped: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, ErasureError | SweepError) else 1
     reason = f"{requests:,} people asked to be forgotten, {rows:,} rows emptied"
     if again:

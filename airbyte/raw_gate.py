@@ -7,18 +7,17 @@ import json
 import sys
 
 import psycopg
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import NotFound
 from psycopg import sql
 
 from airbyte.connections.description import load
 from airbyte.connections.source import connect
-from airbyte.connectors.protocol import ConfigError, TransientError, one_line
+from airbyte.connectors.protocol import ConfigError, TransientError
 from airbyte.connectors.source_postgres import catalog
 from airbyte.deletion_sweep import LIVE
 from stack import settings
-from stack.bigquery import client, query
-from stack.failures import FINAL
+from stack.bigquery import ERRORS, client, query
+from stack.failures import FINAL, one_line
 from stack.settings import Settings
 
 
@@ -36,7 +35,7 @@ def problems(current: Settings) -> tuple[int, list[str]]:
         found = {row["name"]: row for row in query(bq, counts)}
         rates = query(bq, "select count(*) as n from raw.ecb_fx_rates")[0]["n"]
     except NotFound as error:
-        return 0, [f"a raw table has never landed: {' '.join(str(error).split())[:300]}"]
+        return 0, [f"a raw table has never landed: {one_line(error)[:300]}"]
     said = [] if rates else ["raw.ecb_fx_rates is empty: run the loader"]
     with connect(current) as connection:
         # A sync lands null in a column that the source has lost; the models would go on without it.
@@ -71,7 +70,7 @@ def main() -> int:
     argparse.ArgumentParser(prog="python -m airbyte.raw_gate", description=__doc__).parse_args()
     try:
         rows, said = problems(settings.for_command())
-    except (ConfigError, TransientError, GoogleAPIError, GoogleAuthError, psycopg.Error) as error:
+    except (ConfigError, TransientError, *ERRORS, psycopg.Error) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, ConfigError) else 1
     if said:

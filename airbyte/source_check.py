@@ -14,6 +14,7 @@ from airbyte.connectors.protocol import ConfigError, TransientError
 from airbyte.connectors.source_postgres import catalog
 from airbyte.connectors.source_postgres.connection import connect, schemas
 from stack import settings
+from stack.failures import one_line
 from stack.settings import Settings
 
 
@@ -26,7 +27,7 @@ def problem(current: Settings, description: Description) -> str | None:
             found = {stream["name"]: set(stream["json_schema"]["properties"]) for stream in streams}
             return description.lacking(found) or _empty(connection, description)
     except (ConfigError, TransientError, psycopg.Error) as error:
-        return " ".join(str(error).split())
+        return one_line(error)
 
 
 def _empty(connection: psycopg.Connection[tuple[bool]], description: Description) -> str | None:

@@ -14,8 +14,6 @@ import threading
 import time
 from pathlib import Path
 
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
 from requests import ConnectionError as NoConnection
 
 from dashboards import build
@@ -25,7 +23,7 @@ from stack.settings import Settings
 
 LOOK_SECONDS = 10
 # What keeps from building and says so itself.
-EXPECTED = (StackError, OSError, GoogleAPIError, GoogleAuthError, NoConnection)
+EXPECTED = (StackError, OSError, *bigquery.ERRORS, NoConnection)
 # What is shown as long as there is nothing to show.
 EMPTY = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="10">
 <title>Marketplace</title><h1>No marts to show yet</h1><p>They appear here after the first run of the pipeline.</p></html>
@@ -66,22 +64,12 @@ def server(host: str, port: int, site: Path) -> http.server.ThreadingHTTPServer:
     return http.server.ThreadingHTTPServer((host, port), functools.partial(Handler, directory=str(site)))
 
 
-def last_publish(current: Settings) -> str:
-    """When a run of the pipeline last published its marts, as text; "" before the first one."""
-    bq = bigquery.client(current)
-    try:
-        rows = bigquery.query(bq, f"select max(recorded_at) as at from {ledger.TABLE} where step = 'publish'")
-    except NotFound:
-        return ""
-    return str(rows[0]["at"] or "")
-
-
 def follow(current: Settings, site: Path) -> None:
     """Build when a run has published, for as long as the process lives. What keeps it from building is said once, and tried again."""
-    built, said = "", ""
+    built, said = None, ""
     while True:
         try:
-            newest = last_publish(current)
+            newest = ledger.last_success(current, "publish")
             # Marts that no gate has passed yet are not for readers.
             if newest and newest != built:
                 build.build(current, site)

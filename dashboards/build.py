@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
 
 from dashboards import marts
 from stack import bigquery, emulator, settings
+from stack.failures import one_line
+from stack.glossary import doc_blocks
 from stack.processes import StackError
-from stack.settings import ROOT, Settings
+from stack.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "page"
@@ -96,16 +96,15 @@ def collect(current: Settings) -> dict[str, Any]:
                 "definitions": definitions(),
             },
         }
-    except (GoogleAPIError, GoogleAuthError, requests.ConnectionError) as error:
-        raise StackError(f"the warehouse could not be asked: {' '.join(str(error).split())[:400]}") from error
+    except (*bigquery.ERRORS, requests.ConnectionError) as error:
+        raise StackError(f"the warehouse could not be asked: {one_line(error)[:400]}") from error
 
 
 def definitions() -> dict[str, str]:
     """What the page's terms mean, in the words of dbt's glossary and column descriptions. Raises KeyError when one is gone."""
-    text = "".join((ROOT / "dbt" / "models" / name).read_text() for name in ("glossary.md", "columns.md"))
-    blocks = dict(re.findall(r"{% docs (\w+) %}\n(.*?)\n{% enddocs %}", text, re.DOTALL))
+    blocks = doc_blocks()
     return {
-        name: " ".join(re.split(r"(?<=\.) (?=[A-Z])", OF_THE_COLUMN.sub("", blocks[name].strip()))[:sentences])
+        name: " ".join(re.split(r"(?<=\.) (?=[A-Z])", OF_THE_COLUMN.sub("", blocks[name]))[:sentences])
         for name, sentences in DEFINED.items()
     }
 
@@ -139,9 +138,6 @@ def write(site: Path, content: dict[str, Any]) -> None:
         for name, view in content.items():
             (fresh / f"{name}.json").write_text(as_json(view), encoding="utf-8")
         _copy(VENDOR, site / "vendor")
-        if current.is_dir() and not current.is_symlink():
-            # Of a version that had no link.
-            current.rename(site / f"{VERSION}before")
         link.unlink(missing_ok=True)
         link.symlink_to(fresh.name)
         link.replace(current)

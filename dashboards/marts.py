@@ -16,7 +16,7 @@ from typing import Any
 from google.api_core.exceptions import NotFound
 from google.cloud.bigquery import Client
 
-from stack import bigquery, dbt, ledger
+from stack import bigquery, dbt, layers, ledger
 from stack.settings import Settings
 
 Row = dict[str, Any]
@@ -232,7 +232,7 @@ def sellers(bq: Client) -> Row:
         """,
         {"most": MAX_SELLERS},
     )
-    tiers = bigquery.query(
+    by_tier = bigquery.query(
         bq,
         """
         select
@@ -255,11 +255,11 @@ def sellers(bq: Client) -> Row:
     return {
         "columns": columns,
         "rows": [[row[name] for name in columns] for row in rows],
-        "total": sum(row["sellers"] for row in tiers),
+        "total": sum(row["sellers"] for row in by_tier),
         "tiers": [
             {name: row[name] for name in ("tier", "sellers", "selling")}
             | {"gmv": cents(row["gmv_usd"]), "net": cents(row["net_gmv_usd"])}
-            for row in sorted(tiers, key=lambda row: _rank(row["tier"]))
+            for row in sorted(by_tier, key=lambda row: _rank(row["tier"]))
         ],
     }
 
@@ -472,44 +472,19 @@ def quality(bq: Client, settings: Settings) -> Row:
     return {
         "newest_order_date": newest,
         "freshness": _freshness(bq),
-        "quarantine": _quarantine(bq),
+        "quarantine": layers.quarantined(bq),
         "tests": _tests(settings),
         "runs": _runs(bq),
     }
 
 
-def _tables(bq: Client, dataset: str) -> list[str]:
-    """The dataset's tables; those with an underscore are the landing's own, for a moment."""
-    try:
-        return sorted(
-            t.table_id for t in bq.list_tables(dataset) if t.table_type == "TABLE" and not t.table_id.startswith("_")
-        )
-    except NotFound:
-        return []
-
-
 def _freshness(bq: Client) -> list[Row]:
-    tables = _tables(bq, "raw")
+    tables = layers.tables(bq, "raw")
     union = " union all ".join(
         f"select '{name}' as name, count(*) as n, max(_airbyte_extracted_at) as landed_at from raw.`{name}`"
         for name in tables
     )
     return bigquery.query(bq, f"{union} order by name") if tables else []
-
-
-def _quarantine(bq: Client) -> list[Row]:
-    tables = _tables(bq, "quarantine")
-    union = " union all ".join(
-        f"select '{name}' as entity, reason, first_seen_at, last_seen_at, detail from quarantine.`{name}`"
-        for name in tables
-    )
-    if not tables:
-        return []
-    return bigquery.query(
-        bq,
-        f"select entity, reason, count(*) as n, min(first_seen_at) as first_seen_at, max(last_seen_at) as last_seen_at, "
-        f"min(detail) as example from ({union}) group by entity, reason order by n desc, entity, reason",
-    )
 
 
 def _tests(settings: Settings) -> list[Row]:

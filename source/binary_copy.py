@@ -27,7 +27,7 @@ def encode(batch: pa.Table, types: Mapping[str, str]) -> bytes:
     Args:
         batch: one column for each entry of `types`.
         types: uuid (16 bytes), text, jsonb (text), text[] (list of text), int4, int8, bool, money (cents, to numeric with two
-            decimals), rating (hundredths, likewise), timestamptz and timestamp (microseconds).
+            decimals), timestamptz and timestamp (microseconds).
 
     Raises:
         KeyError: for a type that is none of these.
@@ -76,7 +76,7 @@ def _fixed(column: pa.Array, kind: str) -> Bytes:
     )
     if kind in ("timestamptz", "timestamp"):
         return _big_endian(values - _EPOCH, ">i8")
-    if kind in ("money", "rating"):
+    if kind == "money":
         return _numeric(values)
     return _big_endian(values, {"int4": ">i4", "int8": ">i8", "bool": ">i1"}[kind])
 

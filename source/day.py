@@ -23,9 +23,10 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from source import ledger
+from source import traps
 from source.load import ADMIN, connect, held_by
 from stack import settings
+from stack.failures import one_line
 
 # Later days would have no rate within seven days of the last one that the ECB's file holds.
 FIRST_DATE, LAST_DATE = datetime.date(2026, 10, 31), datetime.date(2026, 11, 5)
@@ -47,17 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         note = play(chosen.dsn, chosen.seed)
         with connect(chosen.dsn) as connection:
-            book = ledger.of(connection, held_by(connection), ledger.read(chosen.ledger))
+            book = traps.of(connection, held_by(connection))
     except psycopg.errors.UndefinedTable:
         print("error: the source is empty: `make demo` fills it", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         # Of its own errors a server gives the number, or the severity where it takes nobody in.
         is_silent = isinstance(error, psycopg.OperationalError) and not error.sqlstate and "FATAL:" not in said
         print(f"error: Postgres: {said}{': `make up` starts it' if is_silent else ''}", file=sys.stderr)
         return 1
-    ledger.write(chosen.ledger, book)
+    traps.write(chosen.ledger, book)
     print(f"played {note['date']} (day {note['number']})")
     for table, keys in note["touched"].items():
         print(f"  {table:20} " + ", ".join(f"{len(k)} {kind}" for kind, k in keys.items() if k))

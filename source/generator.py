@@ -4,7 +4,7 @@ Layout. Everything comes in blocks; scale 1 has 1,000 of them. A block is 10 use
 60 payment rows, 20 tier rows, 30 reviews and 100 log events. So the rows of an order can be addressed from the order and back, without a join.
 Of floating-point operations only the exactly rounded ones are used (+ - * / sqrt): a power may differ between processors, and between chunks.
 
-Planted traps and their rates (source/ledger.py counts them in the database):
+Planted traps and their rates (source/traps.py counts them in the database):
 
 =================================  =====================================================================
 replayed payments                  3 of 60 payment rows; the third one arrives with a later state

@@ -22,11 +22,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import RowFactory, tuple_row
 
-from source import ledger
+from source import traps
 from source.binary_copy import HEADER, TRAILER, encode
 from source.generator import Marketplace
 from source.tables import SERIALS, TYPES
 from stack import settings
+from stack.failures import one_line
 
 # How many tables, functions, types and extensions are in schema public.
 IN_PUBLIC = (
@@ -38,8 +39,9 @@ CONNECT_SECONDS = 10
 ADMIN: LiteralString = """
 create schema if not exists source_admin;
 create table if not exists source_admin.load (description text not null, finished_at timestamptz not null default now());
-create table if not exists source_admin.day (number int primary key, date date not null, finished_at timestamptz not null default now());
-alter table source_admin.day add column if not exists note jsonb;
+create table if not exists source_admin.day (
+    number int primary key, date date not null, note jsonb not null, finished_at timestamptz not null default now()
+);
 """
 
 
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        print(f"error: Postgres: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: Postgres: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -101,14 +103,11 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
                     f"the source already holds {held}, not {description}: run `make clean-data` to begin anew"
                 )
             print(f"the source already holds {held}")
-            if not ledger.is_generated(held):
+            if not traps.is_generated(held):
                 return
-            # A database that was filled by an older version has no notes.
-            connection.execute(ADMIN)
-            known = ledger.read(chosen.ledger)
             # A day that was killed before it wrote the ledger is in the database alone.
-            if not chosen.ledger.exists() or known["days"] != ledger.days(connection, known):
-                ledger.write(chosen.ledger, ledger.of(connection, held, known))
+            if not chosen.ledger.exists() or traps.read(chosen.ledger)["days"] != traps.days(connection):
+                traps.write(chosen.ledger, traps.of(connection, held))
             return
         if chosen.sql:
             connection.commit()
@@ -118,7 +117,7 @@ def _load(chosen: argparse.Namespace, description: str) -> None:
         else:
             _generate(connection, Marketplace(chosen.scale or 1.0, chosen.seed))
             connection.execute(_record(description))
-            ledger.write(chosen.ledger, ledger.of(connection, description, ledger.read(chosen.ledger)))
+            traps.write(chosen.ledger, traps.of(connection, description))
         connection.commit()
         connection.autocommit = True
         connection.execute("analyze")

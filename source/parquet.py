@@ -35,7 +35,13 @@ ROWS_PER_CHUNK = 50_000
 # The night after the generator's last day.
 LANDED_AT = LAST_DAY + DAY
 META = '{"sync_id": 0, "changes": []}'
+# What a folder holds, for whoever reads its files.
 MANIFEST = "marketplace.json"
+# {table: {column: type}} as PostgreSQL calls them.
+POSTGRES_TYPES = {
+    table: {name: "numeric" if kind == "money" else kind for name, kind in columns.items()}
+    for table, columns in TYPES.items()
+}
 
 _NUMERIC = pa.decimal128(38, 9)
 # The place of each of a UUID's 32 digits in its text of 36 characters.
@@ -58,7 +64,7 @@ def landed(rows: pa.Table, table: str, start: int, seed: int) -> pa.Table:
 def _column(values: pa.Array, kind: str) -> pa.Array:
     if kind == "uuid":
         return _uuid_text(uuid_bytes(values), values.is_valid() if values.null_count else None)
-    if kind in ("money", "rating"):
+    if kind == "money":
         return _numeric(values)
     if kind == "text[]":
         return pa.array([None if item is None else json.dumps(item, ensure_ascii=False) for item in values.to_pylist()])
@@ -110,12 +116,12 @@ def files(marketplace: Marketplace, folder: Path) -> Iterator[tuple[str, int, Pa
 
 
 def write(scale: float, seed: int, folder: Path, processes: int) -> None:
-    """Write what is missing of the marketplace in `folder`, a line of progress a table.
+    """Write what is missing of the marketplace in `folder`, a line of progress per table.
 
     Raises FileExistsError when the folder holds another marketplace, or what is none.
     """
     marketplace = Marketplace(scale, seed)
-    manifest = {"scale": scale, "seed": seed, "rows": marketplace.rows}
+    manifest = {"scale": scale, "seed": seed, "rows": marketplace.rows, "types": POSTGRES_TYPES}
     known = folder / MANIFEST
     if folder.exists() and any(folder.iterdir()):
         held = json.loads(known.read_text()) if known.is_file() else None
@@ -142,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m source.parquet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where a folder a table is made")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where a folder per table is made")
     parser.add_argument("--scale", type=float, default=1.0, help="scale factor from 0.01 (default 1)")
     parser.add_argument("--seed", type=int, default=42, help="another seed is another marketplace (default 42)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="files at once (default: a core)")

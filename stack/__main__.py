@@ -11,10 +11,8 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Any
 
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
-
-from stack import airbyte, airflow, demo, emulator, local_dir, postgres, settings, summary
+from stack import airbyte, airflow, bigquery, demo, emulator, local_dir, postgres, settings, summary
+from stack.failures import one_line
 from stack.processes import StackError
 from stack.settings import Settings
 
@@ -130,8 +128,8 @@ def main() -> int:
     except (StackError, ValueError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (GoogleAPIError, GoogleAuthError) as error:
-        print(f"error: BigQuery: {' '.join(str(error).split())}", file=sys.stderr)
+    except bigquery.ERRORS as error:
+        print(f"error: BigQuery: {one_line(error)}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)

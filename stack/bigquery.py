@@ -24,11 +24,14 @@ from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from stack import settings as stack_settings
+from stack.failures import one_line
 from stack.settings import DATASETS, Settings
 
 if TYPE_CHECKING:
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
+# What the client raises when it is refused, cannot reach the service, or has no credentials.
+ERRORS = (GoogleAPIError, GoogleAuthError)
 # What the client itself would ask again, for seconds instead of its ten minutes: that a service is down must be told. A job that failed is begun again by
 # whoever runs the program: with any `job_retry` the client asks ten minutes whatever else it is told.
 RETRY = DEFAULT_RETRY.with_delay(initial=0.2, maximum=2.0).with_timeout(30.0)
@@ -170,8 +173,8 @@ def main() -> int:
         return 1
     try:
         print(as_table(query(client(current), arguments.sql or sys.stdin.read())))
-    except (GoogleAPIError, GoogleAuthError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except ERRORS as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -310,7 +310,7 @@ def main() -> int:
         try:
             print(write_docs(current))
         except RuntimeError as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"error: {failures.one_line(error)}", file=sys.stderr)
             return 1
         return 0
     return run(

@@ -1,10 +1,10 @@
-"""What a failed program says of its failure by its exit status, for whoever decides what follows.
+"""What a failed program says of its failure: by its exit status, for whoever decides what follows, and in one line, for people.
 
 1: unknown. Another try may help: a service may have been starting, or gone for a moment.
 FINAL: the data or the configuration is wrong. Another try, or the other engine, would say the same.
 ENGINE: the engine's own, as out of memory, killed, its cluster gone. The same engine would fail again; the other one may do the step.
 
-What the data or the configuration did would fail on the other engine too, or be hidden by it: an unknown failure is therefore not the engine's.
+An unknown failure counts as the data's or the configuration's: the other engine would fail too, or hide it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ PASSING = (
     r"|Service ?Unavailable|Bad ?Gateway|backendError|internalError|encountered an internal error|Retrying (?:the job )?may solve the problem"
     r"|rateLimitExceeded|Exceeded rate limits|too many (?:DML|table update)|due to concurrent update"
 )
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def may_pass(text: str) -> bool:

@@ -92,7 +92,7 @@ def of_run(current: Settings, run_id: str) -> list[dict[str, object]]:
 
 
 def latest(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Each step's latest try, of a run of these entries, oldest first. One that was cleared and decides anew has done nothing yet of what follows from that."""
+    """Each step's latest try, of a run of these entries, oldest first. After a run is cleared, entries recorded before its new decision are ignored."""
     found: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
         if entry["step"] in (FIRST_STEP, DECISION_STEP):
@@ -155,6 +155,16 @@ def heavy_runs(current: Settings) -> list[dict[str, object]]:
     except NotFound:
         return []
     return newest_first[::-1]
+
+
+def last_success(current: Settings, step: str) -> datetime.datetime | None:
+    """When a run last did `step`, in UTC; None before the first one that did."""
+    try:
+        question = f"select max(recorded_at) as at from {TABLE} where step = @step and status = 'success'"
+        newest: datetime.datetime | None = bigquery.query(bigquery.client(current), question, {"step": step})[0]["at"]
+    except NotFound:
+        return None
+    return newest
 
 
 def prune(current: Settings, keep_days: int) -> int:

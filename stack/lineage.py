@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stack import settings
+from stack.failures import one_line
 from stack.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def tell(current: Settings, steps: Iterable[Step]) -> None:
                 _client(current.local_dir).emit(event)
     except Exception as error:
         _given_up.append(True)
-        print(f"warning: no lineage of this run: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"warning: no lineage of this run: {one_line(error)}", file=sys.stderr)
 
 
 @contextmanager

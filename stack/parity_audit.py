@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
-
 from stack import bigquery, dbt, settings
 from stack.bigquery import RETRY
+from stack.failures import one_line
 from stack.settings import Settings
 
 PREFIX = "audit_dbt_"
@@ -181,8 +179,8 @@ def main() -> int:
         if arguments.step == "dbt":
             return dbt.build_heavy_beside(current, PREFIX)
         return audit(current, arguments.run_id, arguments.since or datetime.datetime.now(datetime.UTC))
-    except (GoogleAPIError, GoogleAuthError) as error:
-        print(f"error: the parity audit stopped: {' '.join(str(error).split())}", file=sys.stderr)
+    except bigquery.ERRORS as error:
+        print(f"error: the parity audit stopped: {one_line(error)}", file=sys.stderr)
         return 1
 
 

@@ -40,6 +40,10 @@ class Process:
         env: the whole environment of the program.
         stop_signal: what asks it to end cleanly.
         user: the uid to run as, or None for the caller's.
+        group: the gid to run as, likewise.
+        cwd: the working directory, or None for the caller's.
+        stop_seconds: how long it may take to end before it is killed.
+        ports: what it listens on, by the environment variable that chooses it.
     """
 
     name: str
@@ -159,10 +163,10 @@ def birth(pid: int) -> str:
     return f"{boot} {ticks}" if boot and ticks else str(psutil.Process(pid).create_time())
 
 
-def living(pid: int, born: str | float | None) -> psutil.Process | None:
+def living(pid: int, born: str | None) -> psutil.Process | None:
     """The process `pid` whose birth was noted as `born`, a zombie too; None when it is gone, also when the number is another's now.
 
-    A number, or one as text, is the time of creation: of systems that tell no more, and of what older versions have noted.
+    A number is the time of creation, of systems that tell no more.
     """
     try:
         process = psutil.Process(pid)
@@ -179,7 +183,7 @@ def _recorded(pid_file: Path) -> psutil.Process | None:
     """The process that the file is about, a zombie too; None when it is gone."""
     try:
         record = json.loads(pid_file.read_text())
-        return living(int(record["pid"]), record["born"] if "born" in record else record["created"])
+        return living(int(record["pid"]), record["born"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

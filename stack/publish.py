@@ -14,13 +14,12 @@ import json
 import os
 import sys
 
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery as google
 
 from stack import bigquery, lineage, settings
 from stack.bigquery import RETRY
-from stack.failures import FINAL
+from stack.failures import FINAL, one_line
 from stack.settings import MARTS_NEXT as NEXT
 from stack.settings import Settings
 
@@ -148,8 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
             require_of_run(current, run_id)
         rows = publish(current)
         left = made_by_no_model(current)
-    except (GoogleAPIError, GoogleAuthError, NothingToPublish) as error:
-        print(f"error: the marts were not published: {' '.join(str(error).split())}", file=sys.stderr)
+    except (*bigquery.ERRORS, NothingToPublish) as error:
+        print(f"error: the marts were not published: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, NothingToPublish) else 1
     said = ", ".join(f"{name} {n:,}" for name, n in rows.items())
     if left:

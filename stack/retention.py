@@ -11,10 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
-
-from stack import airflow, ledger, lineage, settings
+from stack import airflow, bigquery, ledger, lineage, settings
+from stack.failures import one_line
 from stack.settings import Settings
 
 
@@ -52,8 +50,8 @@ def main() -> int:
     try:
         entries = ledger.prune(current, arguments.keep_days)
         files = prune_files(current, arguments.keep_days)
-    except (GoogleAPIError, GoogleAuthError, OSError) as error:
-        print(f"error: not everything old could be forgotten: {' '.join(str(error).split())}", file=sys.stderr)
+    except (*bigquery.ERRORS, OSError) as error:
+        print(f"error: not everything old could be forgotten: {one_line(error)}", file=sys.stderr)
         return 1
     reason = f"{entries:,} entries of the ledger and {files:,} files older than {arguments.keep_days} days are gone"
     print(json.dumps({"rows": entries, "reason": reason}))

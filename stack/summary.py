@@ -8,7 +8,7 @@ from typing import Any
 
 from google.api_core.exceptions import NotFound
 
-from stack import airflow, bigquery, dbt, ledger
+from stack import airflow, bigquery, dbt, layers, ledger
 from stack.settings import DATASETS, Settings
 
 CONSOLE = "https://console.cloud.google.com/bigquery"
@@ -75,15 +75,14 @@ def addresses(settings: Settings) -> list[str]:
 def rows_per_layer(settings: Settings) -> dict[str, dict[str, int]]:
     """{dataset: {table: rows}} for everything that is a table; views are counted as their dataset's shape, not as rows."""
     bq = bigquery.client(settings)
-    layers: dict[str, dict[str, int]] = {}
+    counted: dict[str, dict[str, int]] = {}
     for dataset in DATASETS:
-        tables = [table.table_id for table in _tables(settings, dataset)]
-        if tables:
+        if tables := layers.tables(bq, dataset):
             union = " union all ".join(
                 f"select '{name}' as t, count(*) as n from `{dataset}`.`{name}`" for name in tables
             )
-            layers[dataset] = {row["t"]: row["n"] for row in bigquery.query(bq, union)}
-    return layers
+            counted[dataset] = {row["t"]: row["n"] for row in bigquery.query(bq, union)}
+    return counted
 
 
 def found(settings: Settings) -> dict[str, int]:
@@ -121,8 +120,7 @@ def of_run(settings: Settings, run_id: str, seconds: dict[str, float], ledger_fi
         ledger_file: the generator's ledger; it may be missing.
     """
     lines = ["", "=== summary " + "=" * 60]
-    layers = rows_per_layer(settings)
-    for dataset, tables in layers.items():
+    for dataset, tables in rows_per_layer(settings).items():
         lines.append(f"{dataset:13} {sum(tables.values()):>12,} rows")
         if dataset != "ops":
             lines += [f"  {name:36} {rows:>12,}" for name, rows in tables.items()]
@@ -144,7 +142,7 @@ def _engine(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def _tests(settings: Settings) -> str:
-    passed = warned = 0
+    passed = warned = failed = 0
     for step in dbt.LAYERS:
         try:
             outcome: dict[str, Any] = json.loads(dbt.results_path(settings, step).read_text())
@@ -152,7 +150,8 @@ def _tests(settings: Settings) -> str:
             continue
         passed += outcome["tests_passed"]
         warned += len(outcome["warned"])
-    return f"{passed} passed, {warned} warned, 0 failed"
+        failed += len(outcome["failed"])
+    return f"{passed} passed, {warned} warned, {failed} failed"
 
 
 def _traps(seen: dict[str, int], expected: dict[str, int]) -> list[str]:
@@ -186,34 +185,20 @@ def last_run(settings: Settings) -> list[str]:
 
 def freshness(settings: Settings) -> list[str]:
     """When the source was last landed and the marts last shown, as the ledger knows; nothing before the first run."""
-    names = {"sync.wait": "landed", "publish": "published"}
-    newest = _asked(
-        settings,
-        f"select step, max(recorded_at) as at from {ledger.TABLE} where status = 'success' and step in {tuple(names)} group by step",
-    )
-    found = {row["step"]: row["at"] for row in newest}
-    return [f"{name:10} {found[step]:%Y-%m-%d %H:%M:%S} UTC" for step, name in names.items() if step in found]
+    moments = {
+        name: ledger.last_success(settings, step) for name, step in (("landed", "sync.wait"), ("published", "publish"))
+    }
+    return [f"{name:10} {at:%Y-%m-%d %H:%M:%S} UTC" for name, at in moments.items() if at]
 
 
 def quarantined(settings: Settings) -> list[str]:
     """How many rows are set aside, by entity and reason; nothing before the first run."""
-    tables = [table.table_id for table in _tables(settings, "quarantine")]
-    if not tables:
+    bq = bigquery.client(settings)
+    if not layers.tables(bq, "quarantine"):
         return []
-    union = " union all ".join(
-        f"select '{table}' as entity, reason, count(*) as n from quarantine.{table} group by reason" for table in tables
-    )
-    rows = bigquery.query(bigquery.client(settings), f"select * from ({union}) order by entity, n desc, reason")
+    rows = sorted(layers.quarantined(bq), key=lambda row: str(row["entity"]))
     lines = [f"  {row['entity']:22} {row['n']:>7,}  {row['reason']}" for row in rows]
     return [f"quarantine {sum(row['n'] for row in rows):,} rows", *lines]
-
-
-def _tables(settings: Settings, dataset: str) -> list[Any]:
-    """The dataset's tables, without views and what is for the moment."""
-    listed = bigquery.client(settings).list_tables(dataset)
-    return sorted(
-        (t for t in listed if t.table_type == "TABLE" and not t.table_id.startswith("_")), key=lambda t: t.table_id
-    )
 
 
 def _asked(settings: Settings, question: str) -> list[dict[str, Any]]:

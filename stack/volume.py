@@ -8,6 +8,7 @@ from google.api_core.exceptions import BadRequest, NotFound
 from google.cloud.bigquery import Client
 
 from stack import bigquery
+from stack.failures import one_line
 from stack.settings import Settings
 
 
@@ -22,7 +23,7 @@ def pending(settings: Settings, is_full_refresh: bool = False) -> dict[str, tupl
         waiting = bigquery.query(bq, "select heavy_model, raw_table, pending_rows from ops.pending_rows")
         tables = {row["raw_table"]: bq.get_table(f"raw.{row['raw_table']}", retry=bigquery.RETRY) for row in waiting}
     except (NotFound, BadRequest) as error:
-        print(f"the pending volume cannot be read: {' '.join(str(error).split())[:300]}")
+        print(f"the pending volume cannot be read: {one_line(error)[:300]}")
         return None
     there = _counted(bq, tables) if is_full_refresh else {}
     found = {}

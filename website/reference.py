@@ -22,6 +22,7 @@ from airbyte.server.app import PROBLEMS, create
 from airbyte.server.credentials import Credentials
 from airbyte.server.programs import DESTINATIONS, SOURCES
 from stack import settings
+from stack.glossary import doc_blocks
 from stack.settings import ROOT
 
 Json = dict[str, Any]
@@ -195,13 +196,6 @@ def commands_page() -> str:
 
 
 # tables
-
-
-def doc_blocks(*files: str) -> dict[str, str]:
-    """{name: text} of the `docs` blocks of files below dbt/models; of both files when none is named."""
-    text = "".join((DBT / "models" / name).read_text() for name in files or ("columns.md", "glossary.md"))
-    found = re.findall(r"\{% docs (\w+) %\}\n(.*?)\n\{% enddocs %\}", text, re.S)
-    return {name: body.strip() for name, body in found}
 
 
 def described(text: str, blocks: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from airbyte.connections.description import Description, load
 from airbyte.connections.source import source_configuration
 from airbyte.connectors.protocol import ConfigError
 from stack import settings
+from stack.failures import one_line
 from stack.processes import StackError
 from stack.settings import Settings
 
@@ -171,7 +172,7 @@ def main() -> int:
     try:
         apply(settings.load(), load(), chosen.plan)
     except (ApplyError, StackError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from airbyte.connections import find
 from airbyte.connections.description import load
 from stack import settings
+from stack.failures import one_line
 from stack.processes import StackError
 from stack.settings import Settings
 
@@ -172,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             listed(current, console)
     except JobError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

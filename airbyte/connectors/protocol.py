@@ -20,6 +20,8 @@ from typing import IO, Any, Protocol
 
 import orjson
 
+from stack.failures import one_line
+
 FULL_REFRESH, INCREMENTAL = "full_refresh", "incremental"
 OVERWRITE, APPEND, APPEND_DEDUP = "overwrite", "append", "append_dedup"
 # A number in a text of JSON that a double may not hold: sixteen digits, or an exponent of three. Text without one holds none.
@@ -95,11 +97,6 @@ _BODY = {
     "LOG": "log",
     "TRACE": "trace",
 }
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """`python -m airbyte.loaders.bulk DIR`: the Parquet files of `source.parquet` into an empty raw, by load jobs.
 
-For scale runs, where what is measured begins in raw. The destination's own code makes the tables and the rows visible, one statement a table, so raw is as a
+For scale runs, where what is measured begins in raw. The destination's own code makes the tables and the rows visible, one statement per table, so raw is as a
 first sync leaves it; but no sync has run: the connection has no state, and its first sync reads the source anew.
 """
 
@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from airbyte.connections import description
@@ -25,28 +24,27 @@ from airbyte.connectors.protocol import ConfiguredStream
 from airbyte.connectors.source_postgres.catalog import Column, json_schema
 from airbyte.deletion_sweep import SweepError, ensure_deleted_at
 from airbyte.server.catalog import SYNC_MODES
-from source.parquet import MANIFEST
-from source.tables import TYPES
 from stack import settings
-from stack.bigquery import client, create_datasets, query
+from stack.bigquery import ERRORS, client, create_datasets, query
+from stack.failures import one_line
 
 DATASET = "raw"
-# What PostgreSQL calls the generator's types.
-POSTGRES_TYPES = {"money": "numeric", "rating": "numeric", "text[]": "text"}
+# What `source.parquet` says of the files beside it: each table's rows, and its columns with PostgreSQL's types.
+MANIFEST = "marketplace.json"
 
 
 class BulkLoadError(RuntimeError):
     """Nothing can be loaded; the message says why and what to do."""
 
 
-def streams() -> list[ConfiguredStream]:
-    """The connection's streams, as a first sync is given them."""
+def streams(types: dict[str, dict[str, str]]) -> list[ConfiguredStream]:
+    """The connection's streams, as a first sync is given them. `types` is {table: {column: PostgreSQL's type}}."""
     found = []
     for stream in description.load().streams:
         sync_mode, destination_sync_mode = SYNC_MODES[stream.sync_mode]
         columns = {
-            name: Column(POSTGRES_TYPES.get(kind, kind), kind.endswith("[]"), 0, 0)
-            for name, kind in TYPES[stream.name].items()
+            name: Column(kind.removesuffix("[]"), kind.endswith("[]"), 0, 0)
+            for name, kind in types[stream.name].items()
         }
         properties = {name: json_schema(column) for name, column in columns.items()}
         found.append(
@@ -58,14 +56,15 @@ def streams() -> list[ConfiguredStream]:
 
 
 def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
-    """Load every table, a line of progress each. Returns {table: rows}. Raises BulkLoadError unless raw is empty and the folder whole."""
+    """Load every table, a line of progress for each. Returns {table: rows}. Raises BulkLoadError unless raw is empty and the folder whole."""
     try:
-        expected = json.loads((folder / MANIFEST).read_text())["rows"]
+        manifest = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
         raise BulkLoadError(
             f"{folder} holds no marketplace: make one with `python -m source.parquet {folder}`"
         ) from None
-    for stream in streams():
+    expected, found = manifest["rows"], streams(manifest["types"])
+    for stream in found:
         try:
             rows = query(bq, f"select count(*) as n from {DATASET}.{stream.name}")[0]["n"]
         except NotFound:
@@ -75,7 +74,7 @@ def load(bq: bigquery.Client, folder: Path) -> dict[str, int]:
     loaded = {}
     started = time.monotonic()
     with Converter() as converter, ThreadPoolExecutor(1) as loader:
-        for stream in streams():
+        for stream in found:
             landing = Landing(bq, DATASET, stream, folder, converter, loader)
             try:
                 for path in sorted((folder / stream.name).glob("*.parquet")):
@@ -105,8 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows = sum(load(bq, chosen.folder).values())
         # As the sweep that follows a sync: dbt's models read the column.
         ensure_deleted_at(bq)
-    except (BulkLoadError, SweepError, GoogleAPIError, GoogleAuthError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (BulkLoadError, SweepError, *ERRORS, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(json.dumps({"rows": rows, "reason": f"{rows:,} rows loaded"}))
     return 0

@@ -22,12 +22,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
 from stack import lineage, settings
-from stack.bigquery import RETRY, client, create_datasets, query, temporary_table
+from stack.bigquery import ERRORS, RETRY, client, create_datasets, query, temporary_table
+from stack.failures import one_line
 
 TABLE = "raw.ecb_fx_rates"
 LOAD_SECONDS = 300
@@ -180,8 +179,8 @@ def main() -> int:
         landed = lineage.warehouse_table(current.bigquery_project, TABLE)
         with lineage.told(current, "airbyte.ecb_fx_rates", "AIRBYTE", [PUBLISHED_BY_ECB], landed) as step:
             step.rows = rows = load(bq, current.ecb_rates)
-    except (GoogleAPIError, GoogleAuthError, OSError, ValueError) as error:
-        print(f"error: the ECB rates were not loaded: {' '.join(str(error).split())}", file=sys.stderr)
+    except (*ERRORS, OSError, ValueError) as error:
+        print(f"error: the ECB rates were not loaded: {one_line(error)}", file=sys.stderr)
         return 1
     print(json.dumps({"rows": rows, "reason": f"{rows:,} rates new or corrected"}))
     return 0

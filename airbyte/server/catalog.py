@@ -26,7 +26,7 @@ def validate(streams: list[Json], discovered: list[Json]) -> list[Json]:
     """
     by_name = {stream["name"]: stream for stream in discovered}
     if len(by_name) < len(discovered):
-        raise CatalogError("two schemas have a table of the same name: read one schema a connection")
+        raise CatalogError("two schemas have a table of the same name: read one schema per connection")
     completed: dict[str, Json] = {}
     for stream in streams or [{"name": name} for name in by_name]:
         name = stream["name"]

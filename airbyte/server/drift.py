@@ -90,7 +90,7 @@ def follow(connection: Json, discovered: list[Json]) -> Followed:
         before, found = known.get(name), now.get(name)
         if times[name] > 1:
             followed.stopped[name] = (
-                f"stream {name} stops: more than one schema has a table of this name: rename the others, or read one schema a connection"
+                f"stream {name} stops: more than one schema has a table of this name: rename the others, or read one schema per connection"
             )
         elif found is None:
             if behaviour == FULLY:

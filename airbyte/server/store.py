@@ -45,10 +45,6 @@ class Store:
         with self._open() as db:
             db.execute("pragma journal_mode = wal")
             db.executescript(_SCHEMA)
-            names = {row["name"] for row in db.execute("pragma table_info(jobs)")}
-            if "process_created" in names:
-                # Of an older version, which noted the time of day.
-                db.execute("alter table jobs rename column process_created to process_born")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

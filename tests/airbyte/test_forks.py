@@ -218,30 +218,6 @@ def test_the_stores_file_is_its_owners_alone_and_the_end_of_a_job_is_final(tmp_p
     assert (ended["status"], ended["rows_synced"], ended["pid"]) == ("cancelled", 0, 1)
 
 
-def test_a_store_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
-    """Which noted the time of day at which a worker was created."""
-    store = Store(tmp_path)
-    job = store.create_job("any", SYNC)
-    with sqlite3.connect(store.path) as db, subprocess.Popen(["sleep", "60"]) as worker:
-        db.execute("alter table jobs drop column process_born")
-        db.execute("alter table jobs add column process_created real")
-        created = psutil.Process(worker.pid).create_time()
-        db.execute("update jobs set status = 'running', pid = ?, process_created = ?", (worker.pid, created))
-        db.commit()
-        jobs = Jobs(Store(tmp_path), tmp_path)
-        found = store.job(job)
-        assert found
-        assert jobs.refresh(found)["status"] == "running"
-        worker.kill()
-        worker.wait()
-        assert jobs.refresh(found)["status"] == "failed"
-    other = store.create_job("any", SYNC)
-    assert store.begin_job(other, os.getpid(), processes.birth(os.getpid()))
-    begun = store.job(other)
-    assert begun
-    assert jobs.refresh(begun)["status"] == "running"
-
-
 def test_jobs_are_ended_at_once_when_the_server_is_and_within_the_time_that_it_gets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:

@@ -189,7 +189,7 @@ def test_memory_is_that_of_the_deployments_own_processes_by_service() -> None:
 
 
 def test_services_are_known_by_their_pid_files(tmp_path: Path) -> None:
-    (tmp_path / "bigquery-emulator.pid").write_text(json.dumps({"pid": 7, "created": 1.0}))
+    (tmp_path / "bigquery-emulator.pid").write_text(json.dumps({"pid": 7, "born": "1.0"}))
     (tmp_path / "airflow.pid").write_text("")
     assert residents.services(tmp_path) == {7: "emulator"}
 
@@ -210,7 +210,7 @@ def test_a_running_deployment_is_sampled(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "file").write_bytes(b"x" * 3_000_000)
     sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
     with subprocess.Popen(sleeps) as demo, subprocess.Popen(sleeps, start_new_session=True) as service:
-        (tmp_path / "run" / "bigquery-emulator.pid").write_text(json.dumps({"pid": service.pid, "created": 1.0}))
+        (tmp_path / "run" / "bigquery-emulator.pid").write_text(json.dumps({"pid": service.pid, "born": "1.0"}))
         try:
             with pipeline.Sampler(settings.load(), demo.pid, time.monotonic()) as sampler:
                 deadline = time.monotonic() + 120

@@ -24,6 +24,7 @@ import pytest
 from dashboards import __main__ as serving_module
 from dashboards import build, marts
 from dashboards.__main__ import server
+from stack import ledger
 from stack import settings as stack_settings
 from stack.processes import StackError, free_port
 from stack.settings import ROOT, Settings
@@ -198,16 +199,6 @@ def test_a_first_build_that_is_killed_between_two_files_is_built_anew(
     assert (tmp_path / "site" / "index.html").is_file()
 
 
-def test_a_site_of_an_earlier_version_is_built_anew(tmp_path: Path) -> None:
-    """Its data were a folder."""
-    site = tmp_path / "site"
-    (site / "data").mkdir(parents=True)
-    (site / "data" / "about.json").write_text("{}")
-    build.write(site, VIEWS | {"about": {"builder": 2}})
-    assert (site / "data" / "about.json").read_text() == '{"builder":2}'
-    assert len(list(site.glob("data-*"))) == 1
-
-
 def test_the_server_serves_the_folder_and_no_list_of_it(tmp_path: Path) -> None:
     build.write(tmp_path / "site", VIEWS)
     (tmp_path / "secret").touch()
@@ -261,14 +252,14 @@ def test_following_builds_once_a_run_and_says_once_what_keeps_it_from_building(
     """Its looks: nothing published; a run that cannot be shown, for two reasons, of one of which nobody has thought; then shown; the same run;
     the next one, but the warehouse is gone; it is back.
     """
-    looks = iter(["", "run 1", "run 1", "run 1", "run 1", "run 2", "run 2"])
+    looks = iter([None, "run 1", "run 1", "run 1", "run 1", "run 2", "run 2"])
     outcomes = iter([StackError("no marts"), KeyError("a day"), None, OSError("gone"), None])
     built = []
 
     class Ended(BaseException):
         pass
 
-    def look(_: Settings) -> str:
+    def look(_: Settings, step: str) -> str | None:
         try:
             return next(looks)
         except StopIteration:
@@ -280,7 +271,7 @@ def test_following_builds_once_a_run_and_says_once_what_keeps_it_from_building(
             raise outcome
         built.append(site)
 
-    monkeypatch.setattr(serving_module, "last_publish", look)
+    monkeypatch.setattr(ledger, "last_success", look)
     monkeypatch.setattr(serving_module, "LOOK_SECONDS", 0)
     monkeypatch.setattr(build, "build", make)
     with pytest.raises(Ended):

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from source import ledger
+from source import traps as source_traps
 from stack import summary
 from stack.settings import Settings
 from tests.content import Rows
@@ -49,7 +49,7 @@ class Trap:
 def compare(settings: Settings, days: dict[str, Any]) -> list[Trap]:
     """Every trap of the source as it is now and of the warehouse as it is now. `days` is the generator's ledger."""
     with psycopg.connect(settings.source_dsn) as connection:
-        planted = ledger.keys(connection) | {"deleted_rows": ledger.deleted(days)}
+        planted = source_traps.keys(connection) | {"deleted_rows": source_traps.deleted(days)}
     found = summary.found_keys(settings)
     return [
         Trap(name, frozenset(planted.get(name, ())), Counter(found.get(name, ())))

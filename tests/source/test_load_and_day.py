@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from source import day, ledger, load
+from source import day, load, traps
 from source.tables import TYPES
 from stack import summary
 from stack.settings import ROOT, Settings
@@ -51,18 +51,18 @@ def count(settings: Settings, question: str) -> int:
 def test_the_ledger_has_every_trap_and_the_database_every_row(empty: Settings, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.json"
     assert run(empty, ledger, "--scale", "0.02") == 0
-    traps = {name: trap["count"] for name, trap in json.loads(ledger.read_text())["traps"].items()}
+    planted = {name: trap["count"] for name, trap in json.loads(ledger.read_text())["traps"].items()}
     # 20 blocks: rates as the generator's docstring states them.
     # The late transactions are the days'.
-    assert [name for name, count in traps.items() if not count] == ["late_committed_orders"]
-    assert traps["several_currencies_orders"] == 4
-    assert traps["replayed_payments"] == 60
-    assert traps["payment_events"] == 1140
-    assert traps["null_event_id"] == 10
-    assert (traps["fx_missing_orders"], traps["total_mismatch_orders"]) == (1, 1)
-    assert (traps["future_updated_at_products"], traps["draft_products"]) == (1, 5)
-    assert traps["null_shipping_country_orders"] == 25
-    assert traps["out_of_order_events"] == 200
+    assert [name for name, count in planted.items() if not count] == ["late_committed_orders"]
+    assert planted["several_currencies_orders"] == 4
+    assert planted["replayed_payments"] == 60
+    assert planted["payment_events"] == 1140
+    assert planted["null_event_id"] == 10
+    assert (planted["fx_missing_orders"], planted["total_mismatch_orders"]) == (1, 1)
+    assert (planted["future_updated_at_products"], planted["draft_products"]) == (1, 5)
+    assert planted["null_shipping_country_orders"] == 25
+    assert planted["out_of_order_events"] == 200
     rows = {table: len(found) for table, found in snapshot(empty).items()}
     assert rows == {**rows, "users": 200, "orders": 1000, "order_items": 2400, "payments": 1200, "event_log": 2000}
     # What COPY wrote without checks is what the constraints demand.
@@ -86,8 +86,8 @@ def test_the_ledger_has_every_trap_and_the_database_every_row(empty: Settings, t
 def test_the_smallest_marketplace_has_every_trap(empty: Settings, tmp_path: Path) -> None:
     assert run(empty, tmp_path / "ledger.json", "--scale", "0.01") == 0
     with psycopg.connect(empty.admin_dsn) as connection:
-        found = ledger.keys(connection)
-        counted = {name: trap["count"] for name, trap in ledger.count(connection).items()}
+        found = traps.keys(connection)
+        counted = {name: trap["count"] for name, trap in traps.count(connection).items()}
     assert [name for name, keys in found.items() if not keys] == ["late_committed_orders"]
     assert counted == {name: len(keys) for name, keys in found.items()}
 
@@ -238,10 +238,10 @@ def test_a_day_notes_every_key_that_it_touched_and_nothing_else(empty: Settings,
         }
     late = [k for k in after["orders"].values() if "-L0" in k]
     assert len(late) == 3, "one transaction a day commits after the others"
-    traps: dict[str, Any] = json.loads(ledger.read_text())["traps"]
-    assert traps["deleted_rows"]["count"] > 6
-    assert traps["future_updated_at_products"]["count"] == 4
-    assert traps["late_committed_orders"]["count"] == 3
+    planted: dict[str, Any] = json.loads(ledger.read_text())["traps"]
+    assert planted["deleted_rows"]["count"] > 6
+    assert planted["future_updated_at_products"]["count"] == 4
+    assert planted["late_committed_orders"]["count"] == 3
 
 
 @pytest.mark.parametrize("orders", [12, 500])
@@ -259,8 +259,8 @@ def test_no_day_deletes_a_row_that_a_day_has_inserted(empty: Settings, tmp_path:
     for _ in range(7):
         assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
     book = json.loads(path.read_text())
-    assert ledger.deleted(book) <= landed
-    assert {key.split()[0] for key in ledger.deleted(book)} == {"orders", "order_items", "payments", "reviews"}
+    assert traps.deleted(book) <= landed
+    assert {key.split()[0] for key in traps.deleted(book)} == {"orders", "order_items", "payments", "reviews"}
 
 
 def test_a_day_that_was_killed_before_it_wrote_the_ledger_is_in_the_next_one_that_is_written(
@@ -273,7 +273,7 @@ def test_a_day_that_was_killed_before_it_wrote_the_ledger_is_in_the_next_one_tha
     assert run(empty, path) == 0
     book = json.loads(path.read_text())
     assert book["days"] == [first]
-    assert book["traps"]["deleted_rows"]["count"] == len(ledger.deleted(book)) > 0
+    assert book["traps"]["deleted_rows"]["count"] == len(traps.deleted(book)) > 0
     written = path.stat()
     assert run(empty, path) == 0
     assert path.stat() == written, "every row is counted again only when a day is missing"
@@ -335,25 +335,11 @@ def test_of_two_days_at_once_the_second_waits_for_the_first_ones_late_order(empt
     assert count(empty, "select count(*) from orders where order_number like 'ORD-%-L%'") == 4
 
 
-def test_days_from_before_the_database_had_notes_stay_in_the_ledger(empty: Settings, tmp_path: Path) -> None:
-    path = tmp_path / "ledger.json"
-    run(empty, path, "--scale", "0.01")
-    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
-    noted = json.loads(path.read_text())["days"]
-    with psycopg.connect(empty.admin_dsn) as connection:
-        connection.execute("alter table source_admin.day drop column note")
-    assert run(empty, path) == 0
-    assert json.loads(path.read_text())["days"] == noted
-    assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(path)]) == 0
-    days = json.loads(path.read_text())["days"]
-    assert (days[0], [noted["number"] for noted in days]) == (noted[0], [1, 2])
-
-
 def test_what_postgres_refuses_after_a_day_is_one_line(
     empty: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(empty, tmp_path / "ledger.json", "--scale", "0.01")
-    monkeypatch.setitem(ledger.TRAPS, "refused", ("", "select id::text from orders where 1 / 0 = 1"))
+    monkeypatch.setitem(traps.TRAPS, "refused", ("", "select id::text from orders where 1 / 0 = 1"))
     capsys.readouterr()
     assert day.main(["--dsn", empty.admin_dsn, "--ledger", str(tmp_path / "ledger.json")]) == 1
     assert capsys.readouterr().err == "error: Postgres: division by zero\n"

@@ -131,6 +131,16 @@ def test_a_run_that_decided_anew_has_each_heavy_step_with_its_own_decision(wareh
     ]
 
 
+def test_a_try_that_failed_is_no_success(warehouse: Settings) -> None:
+    assert ledger.last_success(warehouse, "publish") is None
+    write(warehouse, ("one", "publish", None, 1.0, "failed"), ("one", "marts", None, 1.0, "success"))
+    assert ledger.last_success(warehouse, "publish") is None
+    write(warehouse, ("one", "publish", None, 1.0, "success"))
+    published = ledger.last_success(warehouse, "publish")
+    write(warehouse, ("two", "publish", None, 1.0, "failed"))
+    assert published == ledger.last_success(warehouse, "publish") is not None
+
+
 def test_pruning_forgets_what_is_too_old_and_nothing_else(warehouse: Settings) -> None:
     assert ledger.prune(warehouse, 30) == 0
     write(warehouse, ("old", "marts", 1, 1.0, "success"), ("new", "marts", 1, 1.0, "success"))

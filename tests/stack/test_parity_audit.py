@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from spark_jobs import tables
 from stack import bigquery, parity_audit
 from stack.parity_audit import DBT_DATASET, SPARK_DATASET, Difference
 from stack.settings import Settings
@@ -28,6 +29,11 @@ def warehouse(emulator: Settings) -> Iterator[Settings]:
 def make(settings: Settings, table: str, by_dbt: str, by_spark: str) -> None:
     for dataset, rows in ((DBT_DATASET, by_dbt), (SPARK_DATASET, by_spark)):
         bigquery.query(bigquery.client(settings), f"create table {dataset}.{table} as {rows}")
+
+
+def test_every_table_that_spark_makes_is_compared() -> None:
+    made = {found.name for found in vars(tables).values() if isinstance(found, tables.ResultTable)}
+    assert set(parity_audit.HEAVY_TABLES) == made
 
 
 def test_the_same_rows_in_another_order_of_rows_and_columns_are_equal(warehouse: Settings) -> None:

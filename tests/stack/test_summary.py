@@ -18,8 +18,9 @@ def test_only_the_tests_of_the_runs_own_steps_are_counted(settings: Settings, tm
     for step, passed in {"staging": 16, "heavy-gate": 11, "marts": 78, "build": 104, "unit-tests": 17}.items():
         path = dbt.results_path(current, step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"tests_passed": passed, "warned": ["a"] if step == "marts" else []}))
-    assert summary._tests(current) == "105 passed, 1 warned, 0 failed"
+        found = ["a"] if step == "marts" else []
+        path.write_text(json.dumps({"tests_passed": passed, "warned": found, "failed": found * 2}))
+    assert summary._tests(current) == "105 passed, 1 warned, 2 failed"
 
 
 def test_the_summary_says_which_engine_stepped_in() -> None:

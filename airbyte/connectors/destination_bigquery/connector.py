@@ -32,10 +32,9 @@ from airbyte.connectors.protocol import (
     ReportedError,
     TransientError,
     blocks,
-    one_line,
 )
-from stack.bigquery import JOB_SECONDS, RETRY, connect, create_dataset
-from stack.failures import may_pass
+from stack.bigquery import ERRORS, JOB_SECONDS, RETRY, connect, create_dataset
+from stack.failures import may_pass, one_line
 from stack.settings import load
 
 # Streams that are committed at once: a commit is mostly waiting for BigQuery.
@@ -59,7 +58,7 @@ class DestinationBigQuery:
             client.query("select 1", retry=RETRY, job_retry=None, timeout=30).result(retry=RETRY, job_retry=None)
         except Forbidden as error:
             raise _refused(error, config) from None
-        except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        except (*ERRORS, OSError) as error:
             raise TransientError(f"BigQuery project {config['project_id']}: {one_line(error)}") from None
 
     def write(self, config: Json, streams: list[ConfiguredStream], messages: IO[bytes], output: Output) -> None:
@@ -87,7 +86,7 @@ def _reachable(config: Json) -> Iterator[None]:
         yield
     except Forbidden as error:
         raise _refused(error, config) from error
-    except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
+    except (*ERRORS, requests.RequestException) as error:
         raise TransientError(
             f"BigQuery project {config['project_id']}: {one_line(error)}: what was not committed lands at the next sync"
         ) from error

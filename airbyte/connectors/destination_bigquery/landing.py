@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import requests
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from airbyte.connectors.destination_bigquery import leftovers, parquet
@@ -26,7 +25,7 @@ from airbyte.connectors.destination_bigquery.parquet import Converter
 from airbyte.connectors.destination_bigquery.staging import Staging, end
 from airbyte.connectors.destination_bigquery.statements import Statement
 from airbyte.connectors.protocol import APPEND, APPEND_DEDUP, OVERWRITE, ConfigError, ConfiguredStream
-from stack.bigquery import JOB_SECONDS, RETRY
+from stack.bigquery import ERRORS, JOB_SECONDS, RETRY
 
 # Lines of one load job. Larger ones need more memory and disk, smaller ones more jobs.
 SPILL_BYTES = 64 << 20
@@ -160,7 +159,7 @@ class Landing:
         """Once: drop the temporary table, unless others use it. What is committed stays so when that fails; the stream's next sync sweeps the table."""
         if not self._is_closed:
             self._is_closed = True
-            with contextlib.suppress(GoogleAPIError, GoogleAuthError, requests.RequestException):
+            with contextlib.suppress(*ERRORS, requests.RequestException):
                 self._staging.let_go()
 
     # loading beside the table

@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 
-from airbyte.connectors.protocol import ConfigError, Json, TransientError, one_line
+from airbyte.connectors.protocol import ConfigError, Json, TransientError
+from stack.failures import one_line
 
 # PostgreSQL is being shut down, has crashed, is starting.
 _SHUTDOWN = {"57P01", "57P02", "57P03"}

@@ -20,12 +20,12 @@ from airbyte.connectors.protocol import (
     Output,
     ReportedError,
     TransientError,
-    one_line,
 )
 from airbyte.connectors.source_postgres import catalog, locks, rows
 from airbyte.connectors.source_postgres.connection import connect, is_lost, schemas
 from airbyte.connectors.source_postgres.spec import SPEC
 from airbyte.connectors.source_postgres.xmin import Snapshot, XminState, to_be_listed, unseen
+from stack.failures import one_line
 
 # Few, large writes: one write a record is five times slower.
 WRITE_BYTES = 1 << 20

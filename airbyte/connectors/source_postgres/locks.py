@@ -14,8 +14,9 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from airbyte.connectors.protocol import TransientError, one_line
+from airbyte.connectors.protocol import TransientError
 from airbyte.connectors.source_postgres.connection import is_lost
+from stack.failures import one_line
 
 # Total time to wait for tables locked exclusively elsewhere.
 PATIENCE_SECONDS = 30.0

@@ -103,12 +103,12 @@ def count(connection: psycopg.Connection[Any]) -> dict[str, dict[str, Any]]:
     return counted
 
 
-def of(connection: psycopg.Connection[Any], source: str | None, known: dict[str, Any]) -> dict[str, Any]:
-    """The ledger of the database as it is now, which holds `source`. `known` is the ledger until now.
+def of(connection: psycopg.Connection[Any], source: str | None) -> dict[str, Any]:
+    """The ledger of the database as it is now, which holds `source`.
 
     What was planted in a source that the generator did not fill, nobody knows: its ledger has days and no traps.
     """
-    ledger: dict[str, Any] = {"source": source, "traps": {}, "days": days(connection, known)}
+    ledger: dict[str, Any] = {"source": source, "traps": {}, "days": days(connection)}
     if is_generated(source):
         ledger["traps"] = count(connection)
         if ledger["days"]:
@@ -121,12 +121,9 @@ def is_generated(source: str | None) -> bool:
     return source is not None and source.startswith("scale ")
 
 
-def days(connection: psycopg.Connection[Any], known: dict[str, Any]) -> list[dict[str, Any]]:
-    """What each business day noted in the database. Of those that older versions played, which noted nothing there, what the ledger until now has."""
-    notes = {note["number"]: note for note in known["days"]}
-    notes |= dict(connection.execute("select number, note from source_admin.day where note is not null").fetchall())
-    numbers = connection.execute("select number from source_admin.day order by number").fetchall()
-    return [notes[number] for (number,) in numbers if number in notes]
+def days(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
+    """What each business day noted in the database."""
+    return [note for (note,) in connection.execute("select note from source_admin.day order by number").fetchall()]
 
 
 def keys(connection: psycopg.Connection[Any]) -> dict[str, set[str]]:
