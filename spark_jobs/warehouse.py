@@ -38,6 +38,8 @@ ROWS_PER_FILE = 1_000_000
 ROWS_PER_GROUP = 100_000
 MAX_STREAMS = 4
 READ_SECONDS = 600.0
+# As long as a read session lives: a stream is one call, however much it has to bring.
+STREAM_SECONDS = 6 * 60 * 60.0
 
 # In the table that a publish loads before its MERGE: the key is gone from the result. Null where the files have no such column.
 IS_DELETED = "_is_deleted"
@@ -162,7 +164,7 @@ class Warehouse:
             )
 
             def save(number: int, stream: str) -> int:
-                pages = client.read_rows(stream, timeout=READ_SECONDS).rows(session).pages
+                pages = client.read_rows(stream, timeout=STREAM_SECONDS).rows(session).pages
                 batches = (_fitted(table.name, page.to_arrow(), schema) for page in pages)
                 return _write_parquet(batches, schema, filesystem, f"{folder}/stream-{number:03}")
 

@@ -12,10 +12,11 @@ import secrets
 import sys
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import requests
 from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.credentials import AnonymousCredentials
@@ -113,7 +114,9 @@ def temporary_table(bq: bigquery.Client, prefix: str, schema: list[bigquery.Sche
     try:
         yield name
     finally:
-        bq.delete_table(table, not_found_ok=True, retry=RETRY)
+        # It expires; what ended the block must not be hidden by this.
+        with suppress(GoogleAPIError, requests.RequestException):
+            bq.delete_table(table, not_found_ok=True, retry=RETRY)
 
 
 def create_datasets(bq: bigquery.Client, location: str) -> None:

@@ -30,7 +30,7 @@ DBT = ROOT / "dbt"
 # Folders of packages whose modules are programs; those of spark_jobs have a table of their own.
 PROGRAMS = ("stack", "source", "airbyte", "dashboards", "benchmarks", "website")
 # Programs that main's Python does not run: {module: the environment below .venv that does}. The stack starts them, nobody by hand.
-ELSEWHERE = {"stack.airflow_standalone": "airflow", "stack.emulator_app": "emulator"}
+ELSEWHERE = {"stack.airflow_standalone": "airflow", "stack.bigquery_emulator.app": "emulator"}
 DATASETS = {
     "staging": "Views of raw: live rows, names and types of the warehouse, nothing judged yet.",
     "intermediate": "What the marts are made of. The five heavy tables are written by dbt or by Spark, and judged by the same tests.",
