@@ -39,12 +39,20 @@ def raw(empty_raw: Settings) -> Settings:
                     "id": f"order of {user[-1]}",
                     "buyer_id": user,
                     "shipping_city": "Ulm",
+                    "shipping_postal_code": "89073",
                     "_airbyte_extracted_at": LANDED,
                 }
                 for user in (ASKS, OTHER)
             ],
             "reviews": [
-                {"id": f"{user[-1]}{n}", "reviewer_id": user, "body": "I, Ada", "rating": 5, **deleted}
+                {
+                    "id": f"{user[-1]}{n}",
+                    "reviewer_id": user,
+                    "title": "Ada's",
+                    "body": "I, Ada",
+                    "rating": 5,
+                    **deleted,
+                }
                 for user in (ASKS, OTHER)
                 for n, deleted in enumerate(({"_airbyte_extracted_at": LANDED}, GONE))
             ],
@@ -89,9 +97,9 @@ def test_only_the_persons_columns_are_emptied_and_nobody_elses(raw: Settings) ->
     }
     assert changes == {
         ("users", ASKS): {"email", "username", "first_name", "_airbyte_extracted_at"},
-        ("orders", "order of a"): {"shipping_city", "_airbyte_extracted_at"},
-        ("reviews", "a0"): {"body", "_airbyte_extracted_at"},
-        ("reviews", "a1"): {"body", "_airbyte_extracted_at", "_deleted_at"},
+        ("orders", "order of a"): {"shipping_city", "shipping_postal_code", "_airbyte_extracted_at"},
+        ("reviews", "a0"): {"title", "body", "_airbyte_extracted_at"},
+        ("reviews", "a1"): {"title", "body", "_airbyte_extracted_at", "_deleted_at"},
         ("event_log", "0"): {"event_data", "_airbyte_extracted_at"},
         ("event_log", "2"): {"event_data", "_airbyte_extracted_at"},
     }

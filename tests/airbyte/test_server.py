@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from faults import syncs
 from psycopg import sql
 
-from airbyte import deletion_sweep, source_check
+from airbyte import deletion_sweep, raw_gate, source_check
 from airbyte.connections import apply, find
 from airbyte.connections.api import ApplyError
 from airbyte.connections.description import Stream, load
@@ -29,7 +29,9 @@ from airbyte.raw_gate import problems
 from stack import airbyte as server
 from stack import bigquery
 from stack.airbyte import client_credentials
+from stack.failures import FINAL
 from stack.settings import Settings
+from tests.dbt import raw_tables
 
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -435,6 +437,90 @@ def test_the_source_is_read_where_the_sync_reads_it_wherever_the_login_looks_fir
             assert problems(marketplace)[1] == []
         finally:
             source.execute(sql.SQL("alter role {} reset search_path").format(reader))
+
+
+def things(settings: Settings, rows: int, extracted_at: str = "2026-01-01") -> deletion_sweep.Landed:
+    """raw.things with so many rows, as a sync of that moment leaves them."""
+    bigquery.query(
+        bigquery.client(settings),
+        f"create or replace table raw.things as select id, timestamp '{extracted_at} 00:00:00+00' as _airbyte_extracted_at, "
+        f"cast(null as timestamp) as _deleted_at from unnest(generate_array(1, {rows})) as id",
+    )
+    return deletion_sweep.Landed(rows, datetime.datetime.fromisoformat(f"{extracted_at}T00:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("landed", "first", "last", "gone"),
+    [
+        # More than a fifth of a small table, and more than a hundred of a large one, are a day's business.
+        (150, 1, 60, 90),
+        (1000, 1, 800, 200),
+        (1000, 1, 799, None),
+        (150, 1, 49, None),
+        # The source has grown meanwhile by more than it has lost.
+        (150, 3, 400, 2),
+    ],
+)
+def test_what_is_gone_is_marked_unless_it_is_suspiciously_much(
+    postgres: Settings, empty_raw: Settings, landed: int, first: int, last: int, gone: int | None
+) -> None:
+    before = things(empty_raw, landed)
+    with psycopg.connect(postgres.admin_dsn) as source:
+        source.execute("create table public.things as select generate_series(%s::int, %s::int) as id", (first, last))
+        with pytest.raises(SweepError, match="are gone from the source") if gone is None else nullcontext():
+            assert deletion_sweep._sweep_table(bigquery.client(empty_raw), source, THINGS, before, False) == gone
+        source.rollback()
+    marked = rows(empty_raw, "select count(*) as n from raw.things where _deleted_at is not null")
+    assert marked == [{"n": gone or 0}]
+
+
+def test_a_row_that_landed_by_a_clock_that_is_ahead_is_dead_all_the_same(
+    postgres: Settings, empty_raw: Settings
+) -> None:
+    before = things(empty_raw, 3, "2099-01-01")
+    with psycopg.connect(postgres.admin_dsn) as source:
+        source.execute("create table public.things as select 2 as id")
+        assert deletion_sweep._sweep_table(bigquery.client(empty_raw), source, THINGS, before, False) == 2
+        source.rollback()
+    assert rows(empty_raw, f"select id from raw.things where {deletion_sweep.LIVE}") == [{"id": 2}]
+
+
+def test_the_raw_gate_judges_each_table_by_its_live_rows(
+    marketplace: Settings, postgres: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bq = bigquery.client(marketplace)
+    now = datetime.datetime.now(datetime.UTC)
+    with psycopg.connect(postgres.admin_dsn) as source:
+        keys = {
+            table: [row[0] for row in source.execute(f"select id::text from {table} order by id".encode())]
+            for table in raw_tables.COLUMNS
+        }
+    raw_tables.replace(
+        bq,
+        {table: [{"id": key, "_airbyte_extracted_at": now} for key in found] for table, found in keys.items()}
+        | {"ecb_fx_rates": [{"rate_date": now.date(), "currency": "USD", "units_per_eur": 1}]},
+    )
+    assert problems(marketplace) == (sum(map(len, keys.values())), [])
+    # A log has a row a change; and some rows less are what has come since the sync.
+    rows(marketplace, "insert into raw.event_log select * from raw.event_log where id <= 50")
+    rows(marketplace, "update raw.event_log set _deleted_at = _airbyte_extracted_at where id > 900")
+    rows(marketplace, "delete from raw.reviews where id in (select id from raw.reviews order by id limit 60)")
+    assert problems(marketplace)[1] == []
+    rows(marketplace, "delete from raw.categories where true")
+    rows(marketplace, "update raw.payments set _deleted_at = _airbyte_extracted_at where id >= '4'")
+    live = rows(marketplace, "select count(*) as n from raw.payments where _deleted_at is null")[0]["n"]
+    rows(marketplace, "insert into raw.event_log (event_type) values ('a'), ('b')")
+    expected = [
+        f"raw.categories has 0 rows, the source {len(keys['categories'])}: sync again",
+        f"raw.payments has {live} rows, the source {len(keys['payments'])}: sync again",
+        "raw.event_log has 2 rows without a key",
+    ]
+    assert sorted(problems(marketplace)[1]) == sorted(expected)
+    monkeypatch.setattr("sys.argv", ["raw_gate"])
+    assert raw_gate.main() == FINAL, "another try finds the same"
+    assert expected[0] in capsys.readouterr().err
+    monkeypatch.setenv("SOURCE_DSN", "postgresql://reader:secret@127.0.0.1:1/shop")
+    assert raw_gate.main() == 1, "the source may answer again"
 
 
 def _loaded_rates(settings: Settings) -> None:
