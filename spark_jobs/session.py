@@ -10,7 +10,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from spark_jobs.errors import JobError
-from stack.bootstrap import JARS_DIR, Missing, java_version
+from stack.bootstrap import JARS, JARS_DIR, Missing, jar_name, java_version
 from stack.settings import Settings
 
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
@@ -81,13 +81,11 @@ def open_session(settings: Settings, app_name: str, shuffle_partitions: int = 8)
 
 def delta_jars() -> list[Path]:
     """Delta's two jars in DELTA_JARS_DIR (default: .cache/jars of the project). Raises JobError when one is missing."""
-    found = []
-    for name in ("delta-spark_", "delta-storage-"):
-        jars = sorted(JARS_DIR.glob(f"{name}*.jar"))
-        if not jars:
-            raise JobError(f"no {name}*.jar in {JARS_DIR}: install them with `make install`, or set DELTA_JARS_DIR")
-        found.append(jars[-1].resolve())
-    return found
+    found = [JARS_DIR / jar_name(coordinate) for coordinate in JARS]
+    for jar in found:
+        if not jar.exists():
+            raise JobError(f"no {jar.name} in {JARS_DIR}: install it with `make install`, or set DELTA_JARS_DIR")
+    return [jar.resolve() for jar in found]
 
 
 def _put_delta_on_class_path() -> list[Path]:

@@ -233,7 +233,8 @@ def _mark(name: str) -> None:
     (VENV / name / ".installed").write_text(_stamp(name))
 
 
-def _jar_name(coordinate: str) -> str:
+def jar_name(coordinate: str) -> str:
+    """The file in JARS_DIR of one of JARS."""
     _, artifact, version = coordinate.split(":")
     return f"{artifact}-{version}.jar"
 
@@ -243,7 +244,7 @@ def _matches(path: Path, checksum: str) -> bool:
 
 
 def _has_jars() -> bool:
-    return all(_matches(JARS_DIR / _jar_name(jar), checksum) for jar, checksum in JARS.items())
+    return all(_matches(JARS_DIR / jar_name(jar), checksum) for jar, checksum in JARS.items())
 
 
 def _jars() -> None:
@@ -267,7 +268,7 @@ def _jars() -> None:
     _run("resolving Delta's jars", [str(python), "-c", code], env=env, cwd=str(VENV))
     JARS_DIR.mkdir(parents=True, exist_ok=True)
     for coordinate, checksum in JARS.items():
-        name = _jar_name(coordinate)
+        name = jar_name(coordinate)
         resolved = ivy / "jars" / f"{coordinate.split(':')[0]}_{name}"
         if not _matches(resolved, checksum):
             raise Missing(

@@ -89,7 +89,7 @@ def test_a_jar_with_another_content_is_not_accepted(tmp_path) -> None:
 
 def test_installed_jars_are_the_released_ones() -> None:
     for coordinate, checksum in bootstrap.JARS.items():
-        assert bootstrap._matches(bootstrap.JARS_DIR / bootstrap._jar_name(coordinate), checksum)
+        assert bootstrap._matches(bootstrap.JARS_DIR / bootstrap.jar_name(coordinate), checksum)
 
 
 def test_the_example_environment_names_every_setting() -> None:
