@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import requests
-from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 from pyarrow import fs
@@ -239,19 +237,14 @@ class Warehouse:
     @contextmanager
     def _loaded(self, table: ResultTable, staged: Staged) -> Iterator[str]:
         """A temporary table with the staged rows; yields its quoted name."""
-        name = f"{table.name}__spark_{uuid.uuid4().hex[:12]}"
         types_ = {**table.columns, IS_DELETED: "BOOL"}
-        temporary = bigquery.Table(
-            f"{self.settings.bigquery_project}.{self.results}.{name}",
-            [bigquery.SchemaField(column, field_type(type_)) for column, type_ in types_.items()],
-        )
-        # A killed run cannot drop it.
-        temporary.expires = datetime.now(UTC) + timedelta(days=1)
-        self._client.create_table(temporary, retry=RETRY)
-        try:
+        fields = [bigquery.SchemaField(column, field_type(type_)) for column, type_ in types_.items()]
+        prefix = f"{self.results}.{table.name}__spark"
+        with stack_bigquery.temporary_table(self._client, prefix, fields) as name:
+            temporary = f"{self._client.project}.{name}"
             config = bigquery.LoadJobConfig(
                 source_format=bigquery.SourceFormat.PARQUET,
-                schema=[field for field in temporary.schema if field.name in staged.columns],
+                schema=[field for field in fields if field.name in staged.columns],
                 write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
             )
             if staged.files and staged.uri.startswith("gs://") and not self.settings.is_emulator:
@@ -270,11 +263,7 @@ class Warehouse:
                 raise TryAgain(
                     f"{self.results}.{table.name}: {loaded:,} of {staged.rows:,} rows were loaded; run again"
                 )
-            yield self._name(self.results, name)
-        finally:
-            # It expires; what ended the block must not be hidden by this.
-            with suppress(GoogleAPIError, requests.RequestException):
-                self._client.delete_table(temporary, not_found_ok=True, retry=RETRY)
+            yield self._name(*name.split("."))
 
 
 def merge_sql(target: str, staged: str, table: ResultTable, is_whole: bool) -> str:

@@ -13,6 +13,7 @@ import datetime
 import json
 import os
 import sys
+from collections.abc import Collection
 
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery as google
@@ -53,11 +54,11 @@ def publish(current: Settings) -> dict[str, int]:
     return rows
 
 
-def made_by_no_model(current: Settings) -> list[str]:
-    """The tables of `marts` that are not in `marts_next`: of models that are gone or have another name now. They stay as they are, for whoever reads them."""
+def made_by_no_model(current: Settings, made: Collection[str]) -> list[str]:
+    """The tables of `marts` that are not among those `made`: of models that are gone or renamed. They stay as they are, for whoever reads them."""
     bq = bigquery.client(current)
     listed = {item.table_id for item in bq.list_tables(PUBLISHED, retry=RETRY) if TEMPORARY not in item.table_id}
-    return sorted(listed - {mart.table_id for mart in _marts(bq)})
+    return sorted(listed.difference(made))
 
 
 def claim(current: Settings, run_id: str) -> None:
@@ -146,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         if run_id:
             require_of_run(current, run_id)
         rows = publish(current)
-        left = made_by_no_model(current)
+        left = made_by_no_model(current, rows)
     except (*bigquery.ERRORS, NothingToPublish) as error:
         print(f"error: the marts were not published: {one_line(error)}", file=sys.stderr)
         return FINAL if isinstance(error, NothingToPublish) else 1

@@ -27,9 +27,9 @@ from stack.failures import may_pass
 # A larger file is sent after its job, as the API's documentation has it.
 ONE_REQUEST_BYTES = 5 << 20
 CLOSE_SECONDS = 10.0
+CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
 # Seconds before a load that failed for what passes is begun again: of a table's limit of updates, ten are the window.
 PAUSES = (5.0, 15.0, 30.0)
-CLOSE = RETRY.with_timeout(CLOSE_SECONDS)
 
 
 @dataclass
